@@ -1,0 +1,97 @@
+package tmc
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Handler serves /livez, /readyz and /healthz (the same as /readyz, for those who know only that), each also with the
+// name of one check below it. As with the Kubernetes components, ?verbose lists every check, and ?exclude=<name>
+// leaves checks out; may be repeated, or list several with commas. A failing check makes the answer 500, with the
+// failed checks and their reasons also when it is not verbose.
+func (h *Health) Handler() http.Handler {
+	mux := http.NewServeMux()
+	live := func(c Check) bool { return c.Kind == Liveness }
+	all := func(Check) bool { return true }
+	for path, wanted := range map[string]func(Check) bool{"livez": live, "readyz": all, "healthz": all} {
+		mux.HandleFunc("/"+path, func(w http.ResponseWriter, r *http.Request) { h.serveAll(w, r, path, wanted) })
+		mux.HandleFunc("/"+path+"/{check}", func(w http.ResponseWriter, r *http.Request) { h.serveOne(w, r, wanted) })
+	}
+	return mux
+}
+
+func (h *Health) serveAll(w http.ResponseWriter, r *http.Request, path string, wanted func(Check) bool) {
+	excluded := excludedChecks(r)
+	included := func(c Check) bool { return wanted(c) && !slices.Contains(excluded, c.Name) }
+	results := h.ask(r.Context(), included)
+
+	var out strings.Builder
+	for _, c := range h.wanted(wanted) {
+		if slices.Contains(excluded, c.Name) {
+			fmt.Fprintf(&out, "[+]%s excluded: ok\n", c.Name)
+			excluded = slices.DeleteFunc(excluded, func(name string) bool { return name == c.Name })
+		}
+	}
+	if len(excluded) > 0 {
+		fmt.Fprintf(&out, "warn: some health checks cannot be excluded: no matches for %q\n", excluded)
+	}
+	failed := false
+	for _, result := range results {
+		failed = failed || result.Err != nil
+		writeResult(&out, result)
+	}
+	answer(w, r, failed, out.String(), path)
+}
+
+func answer(w http.ResponseWriter, r *http.Request, failed bool, details, path string) {
+	header := w.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-cache, private")
+	_, verbose := r.URL.Query()["verbose"]
+	switch {
+	case failed:
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprintf(w, "%s%s check failed\n", details, path)
+	case verbose:
+		fmt.Fprintf(w, "%s%s check passed\n", details, path)
+	default:
+		fmt.Fprint(w, "ok")
+	}
+}
+
+func (h *Health) serveOne(w http.ResponseWriter, r *http.Request, wanted func(Check) bool) {
+	name := r.PathValue("check")
+	results := h.ask(r.Context(), func(c Check) bool { return wanted(c) && c.Name == name })
+	if len(results) == 0 {
+		http.NotFound(w, r)
+		return
+	}
+	if err := results[0].Err; err != nil {
+		http.Error(w, "check failed: "+reason(err), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprint(w, "ok")
+}
+
+func writeResult(out *strings.Builder, r Result) {
+	if r.Err != nil {
+		fmt.Fprintf(out, "[-]%s failed: %s\n", r.Name, reason(r.Err))
+		return
+	}
+	fmt.Fprintf(out, "[+]%s ok\n", r.Name)
+}
+
+func excludedChecks(r *http.Request) []string {
+	var names []string
+	for _, value := range r.URL.Query()["exclude"] {
+		for name := range strings.SplitSeq(value, ",") {
+			if name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}

@@ -1,0 +1,128 @@
+package tmc
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/component-base/version"
+)
+
+// NewRegistry returns a registry that tells about the process, the Go runtime, and the build of the program.
+func NewRegistry(program string) *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	build := version.Get()
+	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
+		Name: "workload_build_info",
+		Help: "Always 1; the labels tell what is running.",
+	}, []string{"program", "version", "commit", "goversion", "platform"}).
+		WithLabelValues(program, build.GitVersion, build.GitCommit, build.GoVersion, build.Platform).Set(1)
+	return reg
+}
+
+// Handler serves what the registry gathers, as OpenMetrics to those who ask for it. One collector that fails
+// does not hide the others.
+func Handler(reg *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		Registry:          reg,
+		ErrorHandling:     promhttp.ContinueOnError,
+		EnableOpenMetrics: true,
+	})
+}
+
+// DurationHistogram is the shape that all histograms of durations share: classic buckets from 1 ms to about a minute,
+// and native ones for servers that ask for them.
+func DurationHistogram(name, help string) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Name:                            name,
+		Help:                            help,
+		Buckets:                         []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  100,
+		NativeHistogramMinResetDuration: time.Hour,
+	}
+}
+
+// QueueMetrics gives work queues their metrics, under the names that all Kubernetes components use. Each queue is a
+// label value, so their names must be few.
+//
+// It is for client-go's queues and for controller-runtime's priority queue. The latter would tell its depth by
+// priority too, but only to providers that return a type which is internal to controller-runtime.
+type QueueMetrics struct {
+	depth, unfinished, longest *prometheus.GaugeVec
+	adds, retries              *prometheus.CounterVec
+	wait, work                 *prometheus.HistogramVec
+}
+
+var _ workqueue.MetricsProvider = (*QueueMetrics)(nil)
+
+// NewQueueMetrics registers the metrics.
+func NewQueueMetrics(reg prometheus.Registerer) *QueueMetrics {
+	factory, byQueue := promauto.With(reg), []string{"name"}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return factory.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, byQueue)
+	}
+	counter := func(name, help string) *prometheus.CounterVec {
+		return factory.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, byQueue)
+	}
+	return &QueueMetrics{
+		depth:      gauge("workqueue_depth", "Items that are ready and wait for a worker."),
+		unfinished: gauge("workqueue_unfinished_work_seconds", "Sum of the time that the items in work have been so."),
+		longest:    gauge("workqueue_longest_running_processor_seconds", "How long the oldest item in work has been so."),
+		adds:       counter("workqueue_adds_total", "Items that became ready."),
+		retries:    counter("workqueue_retries_total", "Items that were put back for later."),
+		wait: factory.NewHistogramVec(DurationHistogram("workqueue_queue_duration_seconds",
+			"How long items were ready before a worker took them."), byQueue),
+		work: factory.NewHistogramVec(DurationHistogram("workqueue_work_duration_seconds",
+			"How long workers took for an item."), byQueue),
+	}
+}
+
+// Forget removes the metrics of a queue that was shut down.
+func (m *QueueMetrics) Forget(name string) {
+	for _, vec := range []interface{ DeleteLabelValues(...string) bool }{
+		m.depth, m.unfinished, m.longest, m.adds, m.retries, m.wait, m.work,
+	} {
+		vec.DeleteLabelValues(name)
+	}
+}
+
+// NewDepthMetric and the others implement workqueue.MetricsProvider.
+func (m *QueueMetrics) NewDepthMetric(name string) workqueue.GaugeMetric {
+	return m.depth.WithLabelValues(name)
+}
+
+// NewAddsMetric is part of workqueue.MetricsProvider.
+func (m *QueueMetrics) NewAddsMetric(name string) workqueue.CounterMetric {
+	return m.adds.WithLabelValues(name)
+}
+
+// NewLatencyMetric is part of workqueue.MetricsProvider.
+func (m *QueueMetrics) NewLatencyMetric(name string) workqueue.HistogramMetric {
+	return m.wait.WithLabelValues(name)
+}
+
+// NewWorkDurationMetric is part of workqueue.MetricsProvider.
+func (m *QueueMetrics) NewWorkDurationMetric(name string) workqueue.HistogramMetric {
+	return m.work.WithLabelValues(name)
+}
+
+// NewUnfinishedWorkSecondsMetric is part of workqueue.MetricsProvider.
+func (m *QueueMetrics) NewUnfinishedWorkSecondsMetric(name string) workqueue.SettableGaugeMetric {
+	return m.unfinished.WithLabelValues(name)
+}
+
+// NewLongestRunningProcessorSecondsMetric is part of workqueue.MetricsProvider.
+func (m *QueueMetrics) NewLongestRunningProcessorSecondsMetric(name string) workqueue.SettableGaugeMetric {
+	return m.longest.WithLabelValues(name)
+}
+
+// NewRetriesMetric is part of workqueue.MetricsProvider.
+func (m *QueueMetrics) NewRetriesMetric(name string) workqueue.CounterMetric {
+	return m.retries.WithLabelValues(name)
+}
