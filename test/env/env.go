@@ -1,0 +1,191 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Options are the choices of an Env. The zero value is good.
+type Options struct {
+	// Progress receives lines about what is being built and started. None are written if it is nil.
+	Progress io.Writer
+
+	// KeepLogs is a directory that the logs of all processes are copied to on Close. They are lost if it is empty.
+	KeepLogs string
+}
+
+// Env owns servers, links and programs under test, and the temporary directory that they write to.
+type Env struct {
+	options Options
+	dir     string
+	reaper  *reaper
+	ports   *portClaims
+	print   func(format string, args ...any)
+
+	mu        sync.Mutex
+	closed    bool
+	processes []*Process
+	links     []*Link
+	logNames  map[string]int
+	kcp       *KCP
+	clusters  map[string]*Cluster
+}
+
+// New makes an Env in which nothing runs yet.
+func New(options Options) (*Env, error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "workload-syncer-env-")
+	if err != nil {
+		return nil, err
+	}
+	reaper, err := startReaper(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return &Env{
+		options:  options,
+		dir:      dir,
+		reaper:   reaper,
+		ports:    &portClaims{dir: filepath.Join(cache, "ports")},
+		print:    printerTo(options.Progress),
+		logNames: map[string]int{},
+		clusters: map[string]*Cluster{},
+	}, nil
+}
+
+// Dir is the directory of this Env, which Close removes. Callers may put files of their own there.
+func (e *Env) Dir() string { return e.dir }
+
+// KCP is the kcp that was started last, or nil.
+func (e *Env) KCP() *KCP {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.kcp
+}
+
+// Cluster is the physical cluster of that name, or nil if none was started.
+func (e *Env) Cluster(name string) *Cluster {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.clusters[name]
+}
+
+// Close kills every process, closes every link and removes the directory. It may be called more than once.
+func (e *Env) Close() error {
+	e.mu.Lock()
+	alreadyClosed := e.closed
+	e.closed = true
+	processes, links := e.processes, e.links
+	e.mu.Unlock()
+	if alreadyClosed {
+		return nil
+	}
+
+	for _, link := range links {
+		link.Close()
+	}
+	for _, process := range processes {
+		process.killForGood()
+	}
+	errs := []error{e.keepLogs(), e.reaper.finish(), os.RemoveAll(e.dir)}
+	e.ports.release()
+	return errors.Join(errs...)
+}
+
+func (e *Env) keepLogs() error {
+	if e.options.KeepLogs == "" {
+		return nil
+	}
+	to := filepath.Join(e.options.KeepLogs, filepath.Base(e.dir))
+	return os.CopyFS(to, os.DirFS(e.logDir()))
+}
+
+func (e *Env) logDir() string { return filepath.Join(e.dir, "logs") }
+
+// newLogFile names a log file that no other process of this Env writes to.
+func (e *Env) newLogFile(process string) (string, error) {
+	if err := os.MkdirAll(e.logDir(), 0o755); err != nil {
+		return "", err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.logNames[process]++
+	if n := e.logNames[process]; n > 1 {
+		process = fmt.Sprintf("%s-%d", process, n)
+	}
+	return filepath.Join(e.logDir(), process+".log"), nil
+}
+
+// subdir makes a directory for one server or cluster.
+func (e *Env) subdir(name string) (string, error) {
+	dir := filepath.Join(e.dir, name)
+	return dir, os.Mkdir(dir, 0o755)
+}
+
+// adopt makes Close end the process. It refuses once the Env is closed.
+func (e *Env) adopt(p *Process) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return errors.New("the environment is closed")
+	}
+	e.processes = append(e.processes, p)
+	return nil
+}
+
+// timed tells how long a start took, as a line of progress.
+func (e *Env) timed(what string, start func() error) error {
+	began := time.Now()
+	e.print("starting %s", what)
+	if err := start(); err != nil {
+		return err
+	}
+	e.print("started %s in %s", what, time.Since(began).Round(100*time.Millisecond))
+	return nil
+}
+
+// printerTo returns a function that writes one line at a time to w.
+func printerTo(w io.Writer) func(string, ...any) {
+	if w == nil {
+		return func(string, ...any) {}
+	}
+	var mu sync.Mutex
+	return func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(w, "env: "+format+"\n", args...)
+	}
+}
+
+// pollInterval is short because most of what is waited for takes a few hundred milliseconds.
+const pollInterval = 50 * time.Millisecond
+
+// Poll calls check until it returns nil. When ctx ends before, the error is what check answered last.
+func Poll(ctx context.Context, check func(context.Context) error) error {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	var last error
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err // an answer that the end of ctx cut short tells less than the one before
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,344 @@
+package env
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Binaries are the paths of the built servers.
+type Binaries struct {
+	KCP string
+
+	Etcd                  string
+	KubeAPIServer         string
+	KubeControllerManager string
+	KubeScheduler         string
+
+	Kwok string
+	// KwokStages is a file with the stages through which kwok takes nodes and pods.
+	KwokStages string
+}
+
+// serverModule is one of the pinned modules under hack/servers.
+type serverModule struct {
+	// name is its folder.
+	name string
+	// pinned is the dependency whose version names what is built.
+	pinned string
+	// packages are built into executables called like their last path element.
+	packages []string
+	// version is what the servers report, made from the version of pinned. Empty if they know it themselves.
+	version func(module modFile) string
+	// data are files of dependencies that are needed at run time, concatenated into one file each.
+	data []dataFile
+}
+
+// dataFile is put beside the executables as name, made of YAML documents of a dependency.
+type dataFile struct {
+	name   string
+	module string
+	files  []string
+}
+
+func serverModules() []serverModule {
+	return []serverModule{
+		{
+			name:     "kubernetes",
+			pinned:   "k8s.io/kubernetes",
+			packages: []string{"./etcd", "k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kube-controller-manager", "k8s.io/kubernetes/cmd/kube-scheduler"},
+			version:  func(module modFile) string { return module.version("k8s.io/kubernetes") },
+		},
+		{
+			name:     "kcp",
+			pinned:   "github.com/kcp-dev/kcp",
+			packages: []string{"github.com/kcp-dev/kcp/cmd/kcp"},
+			version: func(module modFile) string {
+				return module.version("k8s.io/kubernetes") + "+kcp-" + module.version("github.com/kcp-dev/kcp")
+			},
+		},
+		{
+			name:     "kwok",
+			pinned:   "sigs.k8s.io/kwok",
+			packages: []string{"sigs.k8s.io/kwok/cmd/kwok"},
+			data: []dataFile{{
+				name:   "stages.yaml",
+				module: "sigs.k8s.io/kwok",
+				files: []string{
+					"kustomize/stage/node/fast/node-initialize.yaml",
+					"kustomize/stage/node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+					"kustomize/stage/pod/fast/pod-ready.yaml",
+					"kustomize/stage/pod/fast/pod-complete.yaml",
+					"kustomize/stage/pod/fast/pod-delete.yaml",
+				},
+			}},
+		},
+	}
+}
+
+// EnsureServers returns all servers, and builds those that the cache does not hold. It writes what it builds to progress,
+// which may be nil. Processes that call it at the same time do not build anything twice.
+func EnsureServers(ctx context.Context, progress io.Writer) (Binaries, error) {
+	return ensure(ctx, printerTo(progress), "kcp", "kubernetes", "kwok")
+}
+
+// ensure returns the executables of the named modules; the others stay empty.
+func ensure(ctx context.Context, print func(string, ...any), names ...string) (Binaries, error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return Binaries{}, err
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return Binaries{}, err
+	}
+
+	// Two at a time: the link steps, which use one core, overlap with compiling, and memory suffices on a small machine.
+	building, ctx := errgroup.WithContext(ctx)
+	building.SetLimit(2)
+	dirs := make(map[string]*string)
+	for _, module := range serverModules() {
+		dir := new(string)
+		dirs[module.name] = dir
+		if !contains(names, module.name) {
+			continue
+		}
+		build := serverBuild{
+			serverModule: module,
+			source:       filepath.Join(root, "hack", "servers", module.name),
+			cache:        filepath.Join(cache, "servers"),
+			print:        print,
+		}
+		building.Go(func() (err error) {
+			*dir, err = build.ensure(ctx)
+			return err
+		})
+	}
+	if err := building.Wait(); err != nil {
+		return Binaries{}, err
+	}
+	in := func(module, file string) string {
+		if *dirs[module] == "" {
+			return ""
+		}
+		return filepath.Join(*dirs[module], file)
+	}
+	return Binaries{
+		KCP:                   in("kcp", "kcp"),
+		Etcd:                  in("kubernetes", "etcd"),
+		KubeAPIServer:         in("kubernetes", "kube-apiserver"),
+		KubeControllerManager: in("kubernetes", "kube-controller-manager"),
+		KubeScheduler:         in("kubernetes", "kube-scheduler"),
+		Kwok:                  in("kwok", "kwok"),
+		KwokStages:            in("kwok", "stages.yaml"),
+	}, nil
+}
+
+func contains(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// CacheDir is where servers and programs are kept between runs: workload-syncer in $XDG_CACHE_HOME, or else in ~/.cache.
+func CacheDir() (string, error) {
+	base := os.Getenv("XDG_CACHE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("finding the cache directory: %w", err)
+		}
+		base = filepath.Join(home, ".cache")
+	}
+	return filepath.Join(base, "workload-syncer"), nil
+}
+
+// moduleRoot finds the top of this repository above the working directory.
+func moduleRoot() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		content, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && bytes.HasPrefix(content, []byte("module github.com/kcp-dev/workload-syncer\n")) {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("no directory above %s holds the module github.com/kcp-dev/workload-syncer", start)
+		}
+	}
+}
+
+// serverBuild is the build of one module on this machine.
+type serverBuild struct {
+	serverModule
+	source string
+	cache  string
+	print  func(string, ...any)
+}
+
+// ensure returns the directory that holds the executables. It appears by a rename, so it is complete if it is there.
+func (b serverBuild) ensure(ctx context.Context) (string, error) {
+	gomod, err := os.ReadFile(filepath.Join(b.source, "go.mod"))
+	if err != nil {
+		return "", err
+	}
+	module := modFile(gomod)
+	key, err := cacheKey(b.source, append(b.goBuildArgs(module), fmt.Sprint(b.data), runtime.Version(), runtime.GOOS, runtime.GOARCH)...)
+	if err != nil {
+		return "", err
+	}
+	final := filepath.Join(b.cache, b.name+"-"+key)
+	if isDir(final) {
+		return final, nil
+	}
+
+	if err := os.MkdirAll(b.cache, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lock(ctx, filepath.Join(b.cache, b.name+".lock"), func() {
+		b.print("waiting for another process that builds %s", b.name)
+	})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = unlock.Close() }()
+	if isDir(final) {
+		return final, nil
+	}
+	return final, b.build(ctx, module, final)
+}
+
+func (b serverBuild) build(ctx context.Context, module modFile, final string) (err error) {
+	what := b.name + " " + module.version(b.pinned)
+	partial := filepath.Join(b.cache, b.name+".partial") // left by a build that was killed; the lock makes it ours
+	if err := os.RemoveAll(partial); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(partial)) }()
+
+	began := time.Now()
+	b.print("building %s, which takes minutes on a cold Go build cache", what)
+	stop := b.tellElapsed(what, began)
+	defer stop()
+	output := append([]string{"build", "-o", partial + string(filepath.Separator)}, b.goBuildArgs(module)...)
+	if _, err := b.goTool(ctx, output...); err != nil {
+		return fmt.Errorf("building %s in %s: %w", what, b.source, err)
+	}
+	for _, data := range b.data {
+		if err := b.collect(ctx, data, partial); err != nil {
+			return fmt.Errorf("collecting %s of %s: %w", data.name, what, err)
+		}
+	}
+	if err := os.Rename(partial, final); err != nil {
+		return err
+	}
+	b.print("built %s in %s", what, time.Since(began).Round(time.Second))
+	return nil
+}
+
+// goBuildArgs is all of "go build" that changes what comes out.
+func (b serverBuild) goBuildArgs(module modFile) []string {
+	ldflags := []string{"-s", "-w"}
+	if b.version != nil {
+		ldflags = append(ldflags, versionFlags(b.version(module))...)
+	}
+	// No -trimpath: without it the build shares the compiled packages of whoever built these modules by hand.
+	return append([]string{"-buildvcs=false", "-ldflags=" + strings.Join(ldflags, " ")}, b.packages...)
+}
+
+// versionFlags make a server report a version like v1.36.1. Without them a Kubernetes server calls itself v0.0.0-master,
+// and whatever compares versions, such as a client or an emulation version, goes astray.
+func versionFlags(version string) []string {
+	parts := append(strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3), "", "")
+	values := map[string]string{"gitVersion": version, "gitMajor": parts[0], "gitMinor": parts[1], "gitTreeState": "clean", "gitCommit": "unknown"}
+	var flags []string
+	for _, name := range []string{"gitVersion", "gitMajor", "gitMinor", "gitTreeState", "gitCommit"} {
+		for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+			flags = append(flags, fmt.Sprintf("-X %s.%s=%s", pkg, name, values[name]))
+		}
+	}
+	return flags
+}
+
+// tellElapsed writes a line every now and then until the returned function is called.
+func (b serverBuild) tellElapsed(what string, began time.Time) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(20 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				b.print("still building %s, %s so far", what, time.Since(began).Round(time.Second))
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// goTool runs the go command in the module, and returns what it printed. Its complaints are part of the error.
+func (b serverBuild) goTool(ctx context.Context, args ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = b.source
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // lets it remove its work directory
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("go %s: %w\n%s", args[0], err, tail(stderr.String(), 60))
+	}
+	return stdout.String(), nil
+}
+
+func (b serverBuild) collect(ctx context.Context, data dataFile, to string) error {
+	dir, err := b.goTool(ctx, "list", "-m", "-f", "{{.Dir}}", data.module)
+	if err != nil {
+		return err
+	}
+	var all bytes.Buffer
+	for _, name := range data.files {
+		content, err := os.ReadFile(filepath.Join(strings.TrimSpace(dir), name))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&all, "---\n%s\n", content)
+	}
+	return os.WriteFile(filepath.Join(to, data.name), all.Bytes(), 0o644)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// modFile is the content of a go.mod file.
+type modFile string
+
+// version is the version at which the file requires a module, or "unknown".
+func (m modFile) version(module string) string {
+	required := regexp.MustCompile(`(?m)^(?:require)?\s+` + regexp.QuoteMeta(module) + `\s+(v\S+)`)
+	if match := required.FindStringSubmatch(string(m)); match != nil {
+		return match[1]
+	}
+	return "unknown"
+}
