@@ -234,3 +234,14 @@ func hashed(s string, base int) string {
 	sum := sha256.Sum224([]byte(s))
 	return new(big.Int).SetBytes(sum[:]).Text(base)
 }
+
+// Targets is how many targets an upstream object with these labels is assigned to.
+func Targets(objectLabels map[string]string) int {
+	targets := 0
+	for name := range objectLabels {
+		if strings.HasPrefix(name, stateLabelPrefix) {
+			targets++
+		}
+	}
+	return targets
+}

@@ -98,6 +98,6 @@ type Filters struct {
 
 // LeaderElection configures the Lease in the physical cluster. Durations as in client-go.
 type LeaderElection struct {
-	Namespace, Name, Identity                  string
+	Namespace, Name, Identity                 string
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 }

@@ -1,0 +1,131 @@
+// Package apply is the only writer to the physical cluster's synced objects.
+//
+// It never touches what it was not shown to be ours: a creation is a POST, an update carries the UID of the copy, a
+// deletion carries the UID too. What to write is decided elsewhere.
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/csaupgrade"
+	"k8s.io/utils/ptr"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+)
+
+// Writer writes the copies of one resource type. It is safe for concurrent use.
+type Writer struct {
+	client dynamic.NamespaceableResourceInterface
+}
+
+// NewWriter writes objects of that type through the client.
+func NewWriter(client dynamic.Interface, gvr schema.GroupVersionResource) *Writer {
+	return &Writer{client: client.Resource(gvr)}
+}
+
+// Create makes the copy. A name that is taken is an AlreadyExists error, never an overwrite.
+func (w *Writer) Create(ctx context.Context, desired *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return w.client.Namespace(desired.GetNamespace()).Create(ctx, desired, metav1.CreateOptions{FieldManager: workloadv1alpha1.FieldManager})
+}
+
+// Read reads an object live.
+func (w *Writer) Read(ctx context.Context, namespace, name string) (*unstructured.Unstructured, error) {
+	return w.client.Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// Update makes the fields of desired hold in the object with that UID, and removes those that an earlier Update or
+// Create set and that desired no longer has. Fields of others stay. applied tells that an Update went before;
+// otherwise the ownership that Create recorded is migrated first, at the cost of a read and a small patch.
+func (w *Writer) Update(ctx context.Context, desired *unstructured.Unstructured, uid types.UID, applied bool) (*unstructured.Unstructured, error) {
+	if !applied {
+		if err := w.migrate(ctx, desired, uid); err != nil {
+			return nil, err
+		}
+	}
+	body := withUID(desired, uid)
+	data, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encoding: %w", err)
+	}
+	return w.client.Namespace(desired.GetNamespace()).Patch(ctx, desired.GetName(), types.ApplyPatchType, data, metav1.PatchOptions{
+		FieldManager: workloadv1alpha1.FieldManager,
+		Force:        ptr.To(true), // what we own is ours to correct; who else wants it is found in the managed fields
+	})
+}
+
+// withUID is a shallow copy of the object that demands that UID of what it is applied to.
+func withUID(desired *unstructured.Unstructured, uid types.UID) map[string]any {
+	body := make(map[string]any, len(desired.Object))
+	for k, v := range desired.Object {
+		body[k] = v
+	}
+	metadata := map[string]any{}
+	if m, ok := body["metadata"].(map[string]any); ok {
+		for k, v := range m {
+			metadata[k] = v
+		}
+	}
+	metadata["uid"] = string(uid)
+	body["metadata"] = metadata
+	return body
+}
+
+// migrate turns the ownership that a POST recorded (operation Update) into that of server-side apply. Without it a
+// field that is dropped from desired would stay, still owned by the POST.
+func (w *Writer) migrate(ctx context.Context, desired *unstructured.Unstructured, uid types.UID) error {
+	live, err := w.Read(ctx, desired.GetNamespace(), desired.GetName())
+	if err != nil {
+		return err
+	}
+	if live.GetUID() != uid {
+		return apierrors.NewConflict(schema.GroupResource{Resource: live.GetKind()}, live.GetName(), fmt.Errorf("the copy was replaced: UID %s instead of %s", live.GetUID(), uid))
+	}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, sets.New(workloadv1alpha1.FieldManager), workloadv1alpha1.FieldManager)
+	if err != nil || patch == nil {
+		return err
+	}
+	_, err = w.client.Namespace(live.GetNamespace()).Patch(ctx, live.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: workloadv1alpha1.FieldManager})
+	return err
+}
+
+// Delete deletes the object with that UID; its dependents go in the background. An object that is gone, or was
+// replaced by another one, is not an error.
+func (w *Writer) Delete(ctx context.Context, namespace, name string, uid types.UID) error {
+	err := w.client.Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{
+		Preconditions:     &metav1.Preconditions{UID: &uid},
+		PropagationPolicy: ptr.To(metav1.DeletePropagationBackground), // also for Jobs, whose default leaves the pods behind
+	})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// Disown strips the object with that UID of our marks and leaves it to whoever wants it.
+func (w *Writer) Disown(ctx context.Context, namespace, name string, uid types.UID) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid":    string(uid),
+		"labels": map[string]any{workloadv1alpha1.DownstreamClusterLabel: nil},
+		"annotations": map[string]any{
+			workloadv1alpha1.AppliedHashAnnotation:      nil,
+			workloadv1alpha1.NamespaceLocatorAnnotation: nil,
+		},
+	}})
+	if err != nil {
+		return err
+	}
+	_, err = w.client.Namespace(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: workloadv1alpha1.FieldManager})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

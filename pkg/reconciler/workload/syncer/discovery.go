@@ -1,0 +1,163 @@
+package syncer
+
+import (
+	"errors"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/discovery"
+)
+
+// served is what one side serves. It is partial when some groups did not answer.
+type served struct {
+	types map[schema.GroupResource][]servedVersion
+	// unknown are the groups of which nothing can be said at the moment.
+	unknown sets.Set[string]
+}
+
+// servedVersion is one version of a type; those of a type are in the server's order of preference.
+type servedVersion struct {
+	version    string
+	kind       string
+	namespaced bool
+	verbs      sets.Set[string]
+	status     bool
+}
+
+// discover asks a server for its types.
+func discover(client discovery.DiscoveryInterface) (served, error) {
+	s := served{types: map[schema.GroupResource][]servedVersion{}, unknown: sets.New[string]()}
+	groups, lists, err := client.ServerGroupsAndResources()
+	var partial *discovery.ErrGroupDiscoveryFailed
+	switch {
+	case errors.As(err, &partial):
+		for gv := range partial.Groups {
+			s.unknown.Insert(gv.Group)
+		}
+	case err != nil:
+		return s, err
+	}
+	for _, list := range lists {
+		s.add(list)
+	}
+	s.order(groups)
+	return s, nil
+}
+
+func (s *served) add(list *metav1.APIResourceList) {
+	gv, err := schema.ParseGroupVersion(list.GroupVersion)
+	if err != nil {
+		return
+	}
+	hasStatus := sets.New[string]()
+	for _, r := range list.APIResources {
+		if name, sub, found := cut(r.Name); found && sub == "status" {
+			hasStatus.Insert(name)
+		}
+	}
+	for _, r := range list.APIResources {
+		if _, _, found := cut(r.Name); found {
+			continue
+		}
+		gr := schema.GroupResource{Group: gv.Group, Resource: r.Name}
+		s.types[gr] = append(s.types[gr], servedVersion{
+			version: gv.Version, kind: r.Kind, namespaced: r.Namespaced, verbs: sets.New(r.Verbs...), status: hasStatus.Has(r.Name),
+		})
+	}
+}
+
+func cut(name string) (resource, subresource string, found bool) {
+	for i := range name {
+		if name[i] == '/' {
+			return name[:i], name[i+1:], true
+		}
+	}
+	return name, "", false
+}
+
+// order puts the versions of each type in the order in which the server prefers them.
+func (s *served) order(groups []*metav1.APIGroup) {
+	rank := map[schema.GroupVersion]int{}
+	for _, g := range groups {
+		for i, v := range g.Versions {
+			rank[schema.GroupVersion{Group: g.Name, Version: v.Version}] = i + 1
+		}
+		rank[schema.GroupVersion{Group: g.Name, Version: g.PreferredVersion.Version}] = 0
+	}
+	for gr, versions := range s.types {
+		slices.SortStableFunc(versions, func(a, b servedVersion) int {
+			return rank[schema.GroupVersion{Group: gr.Group, Version: a.version}] - rank[schema.GroupVersion{Group: gr.Group, Version: b.version}]
+		})
+	}
+}
+
+// merge adds what another source of the same side serves.
+func (s *served) merge(other served) {
+	s.unknown = s.unknown.Union(other.unknown)
+	for gr, versions := range other.types {
+		if _, ok := s.types[gr]; !ok {
+			s.types[gr] = versions
+		}
+	}
+}
+
+// What the syncer does with objects on each side. Types that do not allow it are not synced.
+var (
+	upstreamVerbs   = []string{"get", "list", "watch", "patch"}
+	downstreamVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
+)
+
+// common is the first version, by upstream's preference, that both sides serve as the syncer needs it.
+func common(up, down []servedVersion) (servedVersion, bool) {
+	for _, u := range up {
+		for _, d := range down {
+			if u.version == d.version && u.namespaced == d.namespaced && d.verbs.HasAll(downstreamVerbs...) {
+				return u, true
+			}
+		}
+	}
+	return servedVersion{}, false
+}
+
+// notDesiredState are types whose objects say what is or was, not what should be: they are never synced down.
+// Namespaces are made as objects need them.
+var notDesiredState = sets.New("namespaces", "events", "events.events.k8s.io")
+
+// wantedTypes are the accepted types of upstream that pass the filter. Those that downstream does not serve are among
+// them, marked as such, because what was claimed of them must still be released. running types of groups that did not
+// answer stay as they are.
+func wantedTypes(up, down served, accepted func(schema.GroupResource) bool, only []schema.GroupResource, running []resourceType) []resourceType {
+	var wanted []resourceType
+	for gr, versions := range up.types {
+		versions = usable(versions)
+		if len(versions) == 0 || notDesiredState.Has(gr.String()) || !accepted(gr) || len(only) > 0 && !slices.Contains(only, gr) || down.unknown.Has(gr.Group) {
+			continue
+		}
+		v, servedDownstream := common(versions, down.types[gr])
+		if !servedDownstream {
+			v = versions[0]
+		}
+		wanted = append(wanted, resourceType{
+			gvr: gr.WithVersion(v.version), gvk: schema.GroupVersionKind{Group: gr.Group, Version: v.version, Kind: v.kind},
+			namespaced: v.namespaced, statusUpstream: v.status, servedDownstream: servedDownstream,
+		})
+	}
+	for _, rt := range running {
+		if up.unknown.Has(rt.gvr.Group) || down.unknown.Has(rt.gvr.Group) {
+			wanted = append(wanted, rt)
+		}
+	}
+	return wanted
+}
+
+func usable(versions []servedVersion) []servedVersion {
+	return slices.DeleteFunc(slices.Clone(versions), func(v servedVersion) bool { return !v.verbs.HasAll(upstreamVerbs...) })
+}
+
+// Plan compares what should run with what runs.
+func Plan(wanted, running []resourceType) (start, stop []resourceType) {
+	want, have := sets.New(wanted...), sets.New(running...)
+	return want.Difference(have).UnsortedList(), have.Difference(want).UnsortedList()
+}

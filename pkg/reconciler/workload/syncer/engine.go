@@ -1,0 +1,356 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+// Engine discovers which types are to be synced and runs one ResourceController for each, as CustomResourceDefinitions,
+// APIBindings and permissions come and go. A type that fails fails alone.
+type Engine struct {
+	controllerDeps
+	filters   Filters
+	discovery discovery.DiscoveryInterface
+	metadata  metadata.Interface
+	// exports are those whose types are accepted; they may change.
+	exports func() []workloadv1alpha1.APIExportReference
+
+	recheck chan struct{}
+
+	mu      sync.Mutex
+	running map[resourceType]*runningType
+	// lastError is why the types could not be determined; known is set once they could.
+	lastError error
+	known     bool
+	// contents are the namespaced types that the physical cluster serves.
+	contents []schema.GroupVersionResource
+}
+
+type runningType struct {
+	controller *ResourceController
+	stop       context.CancelFunc
+	done       chan struct{}
+}
+
+// TypeStatus is how a resource type is doing.
+type TypeStatus struct {
+	Resource schema.GroupResource
+	Version  string
+	State    workloadv1alpha1.ResourceState
+	Message  string
+	// Category of the error behind the message, if any.
+	Category tmc.Category
+	Objects  map[State]int
+}
+
+func newEngine(deps controllerDeps, filters Filters, disco discovery.DiscoveryInterface, meta metadata.Interface, exports func() []workloadv1alpha1.APIExportReference) *Engine {
+	e := &Engine{
+		controllerDeps: deps, filters: filters, discovery: disco, metadata: meta, exports: exports,
+		recheck: make(chan struct{}, 1), running: map[resourceType]*runningType{},
+	}
+	e.namespaces.inUse, e.namespaces.contentTypes = e.inUse, e.contentTypes
+	e.selection.changed = e.namespaceChanged
+	return e
+}
+
+// Recheck has the engine compare what should run with what runs, soon.
+func (e *Engine) Recheck() {
+	select {
+	case e.recheck <- struct{}{}:
+	default: // one is due already
+	}
+}
+
+// How soon after a hint the types are looked at: at once, and twice more, because servers tell of a new type before
+// they serve it. Without a hint they are looked at every discoveryPeriod.
+var settling = []time.Duration{0, 2 * time.Second, 10 * time.Second}
+
+const (
+	discoveryPeriod = 5 * time.Minute
+	discoveryRetry  = 5 * time.Second
+)
+
+// run works until ctx is done and returns when every controller has stopped.
+func (e *Engine) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { e.namespaces.run(ctx) })
+	wg.Go(func() { e.selection.run(ctx) })
+	e.watchTypeSources(ctx, &wg)
+	defer e.stopAll()
+
+	pending := slices.Clone(settling)
+	for {
+		next := discoveryPeriod
+		if len(pending) > 0 {
+			next, pending = pending[0], pending[1:]
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-e.recheck:
+			pending = slices.Clone(settling)
+			continue
+		case <-time.After(wait.Jitter(next, 0.1)):
+		}
+		if err := e.reconcileTypes(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "Determining the types to sync", "retryAfter", discoveryRetry.String())
+			pending = append([]time.Duration{discoveryRetry}, pending...)
+		}
+	}
+}
+
+// watchTypeSources asks for a recheck whenever something changes that types come from.
+func (e *Engine) watchTypeSources(ctx context.Context, wg *sync.WaitGroup) {
+	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	watched := []cache.SharedIndexInformer{newMetadataInformer(e.metadata, crds)}
+	for _, source := range e.feed.Sources() {
+		for _, gvr := range source.TypeSources() {
+			watched = append(watched, newUpstreamInformer(source, gvr, func(error) {}))
+		}
+	}
+	for _, informer := range watched {
+		// Adding a handler fails only for an informer that has stopped.
+		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc: func(any) { e.Recheck() }, UpdateFunc: func(any, any) { e.Recheck() }, DeleteFunc: func(any) { e.Recheck() },
+		}); err != nil {
+			panic(err)
+		}
+		wg.Go(func() { informer.RunWithContext(ctx) })
+	}
+}
+
+// newMetadataInformer watches the names and versions of all objects of a type, not their content.
+func newMetadataInformer(client metadata.Interface, gvr schema.GroupVersionResource) cache.SharedIndexInformer {
+	resource := client.Resource(gvr)
+	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return resource.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			return resource.Watch(ctx, options)
+		},
+	}, resource)
+	return cache.NewSharedIndexInformer(lw, &metav1.PartialObjectMetadata{}, 0, cache.Indexers{})
+}
+
+// reconcileTypes starts and stops controllers so that those run that should.
+func (e *Engine) reconcileTypes(ctx context.Context) error {
+	wanted, err := e.wanted(ctx)
+	e.mu.Lock()
+	e.lastError, e.known = err, e.known || err == nil
+	e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	start, stop := Plan(wanted, e.runningTypes())
+	for _, rt := range stop {
+		e.stop(ctx, rt)
+	}
+	for _, rt := range start {
+		if err := e.start(ctx, rt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) wanted(ctx context.Context) ([]resourceType, error) {
+	up := served{types: map[schema.GroupResource][]servedVersion{}}
+	var accepts []func(schema.GroupResource) bool
+	for _, source := range e.feed.Sources() {
+		here, err := discover(source.Discovery())
+		if err != nil {
+			return nil, tmc.Classify(fmt.Errorf("discovering the types of %s: %w", source, err))
+		}
+		up.merge(here)
+		accepted, err := source.Accepted(ctx, e.exports())
+		if err != nil {
+			return nil, tmc.Classify(err)
+		}
+		accepts = append(accepts, accepted)
+	}
+	down, err := discover(e.discovery)
+	if err != nil {
+		return nil, tmc.Classify(fmt.Errorf("discovering the types of the physical cluster: %w", err))
+	}
+	e.noteContents(down)
+	accepted := func(gr schema.GroupResource) bool {
+		return slices.ContainsFunc(accepts, func(accepted func(schema.GroupResource) bool) bool { return accepted(gr) })
+	}
+	return wantedTypes(up, down, accepted, e.filters.Resources, e.runningTypes()), nil
+}
+
+func (e *Engine) noteContents(down served) {
+	var contents []schema.GroupVersionResource
+	for gr, versions := range down.types {
+		if v := versions[0]; v.namespaced && v.verbs.HasAll("list", "delete") {
+			contents = append(contents, gr.WithVersion(v.version))
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.contents = contents
+}
+
+func (e *Engine) contentTypes() []schema.GroupVersionResource {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.contents
+}
+
+func (e *Engine) runningTypes() []resourceType {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	types := make([]resourceType, 0, len(e.running))
+	for rt := range e.running {
+		types = append(types, rt)
+	}
+	return types
+}
+
+func (e *Engine) controllers() []*ResourceController {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	controllers := make([]*ResourceController, 0, len(e.running))
+	for _, r := range e.running {
+		controllers = append(controllers, r.controller)
+	}
+	return controllers
+}
+
+func (e *Engine) start(ctx context.Context, rt resourceType) error {
+	controller, err := newResourceController(rt, e.controllerDeps)
+	if err != nil {
+		return fmt.Errorf("starting the controller for %s: %w", rt.gvr.GroupResource(), err)
+	}
+	klog.FromContext(ctx).Info("Starting to sync a type", "resource", rt.gvr.GroupResource().String(), "version", rt.gvr.Version, "servedByCluster", rt.servedDownstream)
+	ctx, cancel := context.WithCancel(ctx)
+	r := &runningType{controller: controller, stop: cancel, done: make(chan struct{})}
+	e.mu.Lock()
+	e.running[rt] = r
+	e.mu.Unlock()
+	go func() { // waited for in stop
+		defer close(r.done)
+		controller.run(ctx)
+	}()
+	return nil
+}
+
+func (e *Engine) stop(ctx context.Context, rt resourceType) {
+	e.mu.Lock()
+	r := e.running[rt]
+	delete(e.running, rt)
+	e.mu.Unlock()
+	klog.FromContext(ctx).Info("Stopping to sync a type", "resource", rt.gvr.GroupResource().String(), "version", rt.gvr.Version)
+	r.stop()
+	<-r.done
+}
+
+func (e *Engine) stopAll() {
+	e.mu.Lock()
+	running := e.running
+	e.running = map[resourceType]*runningType{}
+	e.mu.Unlock()
+	for _, r := range running {
+		r.stop()
+	}
+	for _, r := range running {
+		<-r.done
+	}
+}
+
+// inUse reports whether a downstream namespace is needed; that is known only when every type has been seen completely.
+func (e *Engine) inUse(locator workloadv1alpha1.NamespaceLocator) (used, known bool) {
+	e.mu.Lock()
+	known = e.known && len(e.running) > 0
+	e.mu.Unlock()
+	name := locator.DownstreamNamespace()
+	for _, c := range e.controllers() {
+		if !c.namespaced {
+			continue
+		}
+		known = known && c.synced()
+		if c.hasCopies(name) || c.wantsCopies(logicalcluster.Name(locator.ClusterName), locator.Namespace) {
+			return true, true
+		}
+	}
+	return false, known
+}
+
+func (e *Engine) namespaceChanged(cluster logicalcluster.Name, namespace string) {
+	for _, c := range e.controllers() {
+		c.enqueueNamespace(cluster, namespace)
+	}
+}
+
+// statuses are how the types are doing, in the order of their names.
+func (e *Engine) statuses() []TypeStatus {
+	var all []TypeStatus
+	for _, c := range e.controllers() {
+		all = append(all, c.status())
+	}
+	slices.SortFunc(all, func(a, b TypeStatus) int { return strings.Compare(a.Resource.String(), b.Resource.String()) })
+	return all
+}
+
+// discovered reports whether the types are known, and why not.
+func (e *Engine) discovered() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lastError != nil {
+		return e.lastError
+	}
+	if !e.known {
+		return errors.New("the types to sync are not determined yet")
+	}
+	return nil
+}
+
+// status says how the type is doing.
+func (c *ResourceController) status() TypeStatus {
+	s := TypeStatus{Resource: c.gvr.GroupResource(), Version: c.gvr.Version, Objects: c.records.numbers(), State: workloadv1alpha1.ResourceAccepted}
+	if !c.servedDownstream {
+		s.State, s.Message = workloadv1alpha1.ResourceIncompatible, "the physical cluster does not serve it in a version that kcp serves too"
+		return s
+	}
+	for _, side := range []string{sideKCP, sideCluster} {
+		if err := c.watchErrors.current(side); err != nil {
+			s.degrade(fmt.Sprintf("listing and watching in %s: %v", sideName[side], err), err)
+			return s
+		}
+	}
+	if err := c.writeError(); err != nil {
+		s.degrade(err.Error(), err)
+		return s
+	}
+	if !c.synced() {
+		s.State, s.Message = workloadv1alpha1.ResourcePending, "not all objects have been listed yet"
+	}
+	return s
+}
+
+func (s *TypeStatus) degrade(message string, err error) {
+	s.State, s.Message, s.Category = workloadv1alpha1.ResourceDegraded, message, tmc.CategoryOf(err)
+}
+
+var sideName = map[string]string{sideKCP: "kcp", sideCluster: "the physical cluster"}

@@ -1,0 +1,137 @@
+// Package feed knows where upstream objects come from: the workspace that holds the SyncTarget, or the virtual
+// workspace of each kcp shard. Nothing above it can tell which one it is.
+//
+// It reads; it never writes.
+package feed
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+
+	kcpdynamic "github.com/kcp-dev/client-go/dynamic"
+	"github.com/kcp-dev/logicalcluster/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+)
+
+// Feed is a set of sources and the rule by which their objects belong to the target.
+type Feed struct {
+	sources  []*Source
+	key      string
+	assigned bool
+}
+
+// NewWorkspace feeds all objects of one workspace. base reaches kcp, without /clusters.
+func NewWorkspace(base *rest.Config, cluster logicalcluster.Name, key string) (*Feed, error) {
+	source, err := newSource(base, cluster.Path(), "")
+	if err != nil {
+		return nil, err
+	}
+	return &Feed{sources: []*Source{source}, key: key}, nil
+}
+
+// NewAssigned feeds the objects of all workspaces whose state label says Sync for the target's key.
+// The credentials are those of base; each URL is a virtual workspace, one per kcp shard.
+func NewAssigned(base *rest.Config, urls []string, key string) (*Feed, error) {
+	f := &Feed{key: key, assigned: true}
+	selector := labels.Set{workloadv1alpha1.StateLabel(key): string(workloadv1alpha1.StateSync)}.String()
+	for _, address := range urls {
+		if _, err := url.ParseRequestURI(address); err != nil {
+			return nil, fmt.Errorf("virtual workspace URL %q: %w", address, err)
+		}
+		config := rest.CopyConfig(base)
+		config.Host = strings.TrimSuffix(address, "/")
+		source, err := newSource(config, logicalcluster.Wildcard, selector)
+		if err != nil {
+			return nil, err
+		}
+		f.sources = append(f.sources, source)
+	}
+	return f, nil
+}
+
+// Sources are where to watch; their number does not change.
+func (f *Feed) Sources() []*Source { return f.sources }
+
+// Selects reports whether an object with these labels belongs to the target, filters aside.
+func (f *Feed) Selects(objectLabels map[string]string) bool {
+	return !f.assigned || objectLabels[workloadv1alpha1.StateLabel(f.key)] == string(workloadv1alpha1.StateSync)
+}
+
+// Source is one place that upstream objects come from, and where what is said about them goes.
+type Source struct {
+	scope    logicalcluster.Path
+	host     string
+	selector string
+	client   kcpdynamic.ClusterInterface
+	disco    discovery.DiscoveryInterface
+}
+
+func newSource(config *rest.Config, scope logicalcluster.Path, selector string) (*Source, error) {
+	client, err := kcpdynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", config.Host, err)
+	}
+	scoped := rest.CopyConfig(config)
+	scoped.Host += scope.RequestPath()
+	disco, err := discovery.NewDiscoveryClientForConfig(scoped)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", scoped.Host, err)
+	}
+	return &Source{scope: scope, host: scoped.Host, selector: selector, client: client, disco: disco}, nil
+}
+
+// String is the source's URL, for people.
+func (s *Source) String() string { return s.host }
+
+// Discovery says which types the source serves.
+func (s *Source) Discovery() discovery.DiscoveryInterface { return s.disco }
+
+// Cluster reaches the objects of one logical cluster through this source.
+func (s *Source) Cluster(name logicalcluster.Name) dynamic.Interface {
+	return s.client.Cluster(name.Path())
+}
+
+// ListWatch lists and watches what belongs to the target, over all its workspaces. told hears the result of each call.
+func (s *Source) ListWatch(gvr schema.GroupVersionResource, told func(error)) cache.ListerWatcher {
+	client := s.resource(gvr)
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.LabelSelector = s.selector
+			list, err := client.List(ctx, options)
+			told(err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.LabelSelector = s.selector
+			w, err := client.Watch(ctx, options)
+			told(err)
+			return w, err
+		},
+	}, client)
+}
+
+type listWatcher interface {
+	List(ctx context.Context, opts metav1.ListOptions) (*unstructured.UnstructuredList, error)
+	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
+}
+
+// resource is scoped to one workspace, or to all of them.
+func (s *Source) resource(gvr schema.GroupVersionResource) listWatcher {
+	if s.scope == logicalcluster.Wildcard {
+		return s.client.Resource(gvr)
+	}
+	return s.client.Resource(gvr).Cluster(s.scope)
+}

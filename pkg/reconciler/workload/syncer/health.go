@@ -1,0 +1,128 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+const (
+	// stuckAfter is how long one pass may take before the process counts as stuck: far longer than every time-out that
+	// a pass can run into.
+	stuckAfter = 5 * time.Minute
+	// linkFreshness is how long a server counts as reachable without being heard of.
+	linkFreshness = 30 * time.Second
+	// requestTimeout bounds the requests of one pass together.
+	requestTimeout = 30 * time.Second
+)
+
+// link is the way to one of the two API servers.
+type link struct {
+	name       string
+	config     *rest.Config
+	client     *http.Client
+	connection *tmc.Connection
+	breaker    *tmc.Breaker
+}
+
+// newLink gives the configuration its metrics, traces and circuit breaker.
+func newLink(name string, config *rest.Config, requests *tmc.ClientMetrics, tracing *tmc.Tracing, recovery *tmc.Recovery) (*link, error) {
+	l := &link{name: name, config: rest.CopyConfig(config), connection: requests.Connection(name)}
+	l.config.Wrap(tmc.InstrumentTransport(requests, name))
+	l.config.Wrap(tracing.InstrumentTransport())
+	var err error
+	if l.client, err = rest.HTTPClientFor(l.config); err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", sideName[name], err)
+	}
+	l.breaker = recovery.Breaker(name, l.probe)
+	l.connection.OnResult(l.breaker.Report)
+	return l, nil
+}
+
+// probe asks the server for something cheap. Any answer shows that it is there, except that it cannot answer.
+func (l *link) probe(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.config.Host+"/version", nil)
+	if err != nil {
+		return err
+	}
+	response, err := l.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing is read from it
+	if response.StatusCode >= http.StatusInternalServerError {
+		return fmt.Errorf("%s answers %s", sideName[l.name], response.Status)
+	}
+	return nil
+}
+
+// state is why the server does not answer, nil if it does or was not asked yet.
+func (l *link) state() error {
+	if state, err := l.connection.State(); state == tmc.Disconnected {
+		return fmt.Errorf("%s does not answer: %w", sideName[l.name], err)
+	}
+	return nil
+}
+
+// registerChecks tells the probes what to ask.
+//
+// Live is only what a restart would mend: a pass that hangs. Ready is whether this replica does its duty, or could: a
+// standby is ready when it reaches both servers.
+func (s *Syncer) registerChecks() {
+	s.health = tmc.NewHealth()
+	s.health.Register(tmc.Check{Name: "workers", Kind: tmc.Liveness, Run: s.progress.Check})
+	s.health.Register(s.kcp.connection.Check("kcp", linkFreshness, s.kcp.probe))
+	s.health.Register(s.cluster.connection.Check("cluster", linkFreshness, s.cluster.probe))
+	s.health.Register(tmc.Check{Name: "synctarget", Run: s.checkPhase})
+	s.health.Register(tmc.Check{Name: "types", Run: s.whenLeading(s.checkTypes)})
+	s.health.Register(tmc.Check{Name: "heartbeat", Run: s.whenLeading(s.heartbeat.Check)})
+}
+
+// whenLeading is for checks that a standby passes.
+func (s *Syncer) whenLeading(check func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if !s.leading.Load() {
+			return nil
+		}
+		return check(ctx)
+	}
+}
+
+func (s *Syncer) checkPhase(context.Context) error {
+	switch phase := s.phase.Load(); phase {
+	case phaseStandby, phaseWorking:
+		return nil
+	default:
+		return fmt.Errorf("%s", phase)
+	}
+}
+
+// checkTypes fails until all types were listed. A type that cannot be, is degraded by itself: it has a condition, and
+// does not make the others unready.
+func (s *Syncer) checkTypes(context.Context) error {
+	engine := s.engine.Load()
+	if engine == nil {
+		return errors.New("the engine does not run")
+	}
+	if err := engine.discovered(); err != nil {
+		return err
+	}
+	var pending []string
+	for _, t := range engine.statuses() {
+		if t.State == workloadv1alpha1.ResourcePending {
+			pending = append(pending, t.Resource.String())
+		}
+	}
+	if len(pending) > 0 {
+		return fmt.Errorf("not listed completely yet: %s", strings.Join(pending, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	kcpcache "github.com/kcp-dev/apimachinery/v2/pkg/cache"
+	kcpinformers "github.com/kcp-dev/apimachinery/v2/third_party/informers"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
+)
+
+// newDownstreamInformer watches the objects of a type that carry our label, and nothing else.
+func newDownstreamInformer(client dynamic.Interface, gvr schema.GroupVersionResource, key string, told func(error)) cache.SharedIndexInformer {
+	selector := labels.Set{workloadv1alpha1.DownstreamClusterLabel: key}.String()
+	resource := client.Resource(gvr)
+	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.LabelSelector = selector
+			list, err := resource.List(ctx, options)
+			told(err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.LabelSelector = selector
+			w, err := resource.Watch(ctx, options)
+			told(err)
+			return w, err
+		},
+	}, resource)
+	informer := cache.NewSharedIndexInformer(lw, &unstructured.Unstructured{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	return prepared(informer)
+}
+
+// newUpstreamInformer watches what belongs to the target in one source, over all its workspaces.
+func newUpstreamInformer(source *feed.Source, gvr schema.GroupVersionResource, told func(error)) cache.SharedIndexInformer {
+	informer := kcpinformers.NewSharedIndexInformer(source.ListWatch(gvr, told), &unstructured.Unstructured{}, 0, cache.Indexers{
+		kcpcache.ClusterAndNamespaceIndexName: kcpcache.ClusterAndNamespaceIndexFunc,
+	})
+	return prepared(informer)
+}
+
+// prepared informers hold compact objects, and leave it to us to tell why they cannot watch.
+func prepared(informer cache.SharedIndexInformer) cache.SharedIndexInformer {
+	// Both setters fail only for an informer that runs already.
+	if err := informer.SetTransform(compact); err != nil {
+		panic(err)
+	}
+	if err := informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
+		klog.FromContext(ctx).V(2).Info("A watch ended and is set up anew", "why", err.Error())
+	}); err != nil {
+		panic(err)
+	}
+	return informer
+}
+
+// watchErrors remembers, for each side, why a type cannot be listed or watched at the moment.
+type watchErrors struct {
+	mu     sync.Mutex
+	bySide map[string]error
+}
+
+// told gives the function that hears the result of every list and watch call of one side.
+func (w *watchErrors) told(side string) func(error) {
+	return func(err error) {
+		if errors.Is(err, context.Canceled) {
+			return
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.bySide == nil {
+			w.bySide = map[string]error{}
+		}
+		w.bySide[side] = err
+	}
+}
+
+// current is the error of the side, nil if its last call succeeded.
+func (w *watchErrors) current(side string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bySide[side]
+}

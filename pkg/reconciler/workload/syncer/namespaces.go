@@ -1,0 +1,302 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+
+	"golang.org/x/sync/singleflight"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+)
+
+// namespaces makes the downstream namespaces before anything goes into them, each once, and removes them when their
+// last reason to exist is gone: nothing of ours and nothing of anybody else's is in them, for as long as the delay.
+type namespaces struct {
+	target   target
+	client   dynamic.NamespaceableResourceInterface
+	metadata metadata.Interface
+	delay    time.Duration
+	informer cache.SharedIndexInformer
+	// hasSynced: all namespaces that existed at the start have been observed.
+	hasSynced cache.InformerSynced
+	checks    workqueue.TypedRateLimitingInterface[string]
+	making    singleflight.Group
+	metrics   *Metrics
+
+	watchErrors *watchErrors
+
+	// inUse reports whether objects of ours, or upstream objects that want to be there, need the namespace;
+	// known is false while that cannot be said.
+	inUse func(locator workloadv1alpha1.NamespaceLocator) (used, known bool)
+	// contentTypes are the namespaced types that the physical cluster serves.
+	contentTypes func() []schema.GroupVersionResource
+
+	mu sync.RWMutex
+	// names and locators are the namespaces known to exist, by locator and by name.
+	names    map[workloadv1alpha1.NamespaceLocator]string
+	locators map[string]workloadv1alpha1.NamespaceLocator
+}
+
+var namespacesGVR = corev1.SchemeGroupVersion.WithResource("namespaces")
+
+func newNamespaces(t target, client dynamic.Interface, meta metadata.Interface, delay time.Duration, metrics *Metrics) (*namespaces, error) {
+	watchErrors := &watchErrors{}
+	n := &namespaces{
+		target: t, client: client.Resource(namespacesGVR), metadata: meta, delay: delay, metrics: metrics, watchErrors: watchErrors,
+		informer: newDownstreamInformer(client, namespacesGVR, t.key, watchErrors.told(sideCluster)),
+		checks: workqueue.NewTypedRateLimitingQueueWithConfig(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[string](max(delay, time.Second), 5*time.Minute),
+			workqueue.TypedRateLimitingQueueConfig[string]{}),
+		names:    map[workloadv1alpha1.NamespaceLocator]string{},
+		locators: map[string]workloadv1alpha1.NamespaceLocator{},
+	}
+	registration, err := n.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { n.observe(obj) },
+		UpdateFunc: func(_, obj any) { n.observe(obj) },
+		DeleteFunc: func(obj any) { n.lose(obj) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.hasSynced = registration.HasSynced
+	return n, nil
+}
+
+func (n *namespaces) observe(obj any) {
+	o, ok := obj.(*object)
+	if !ok {
+		return
+	}
+	locator, ok, err := workloadv1alpha1.ParseNamespaceLocator(o.Annotations)
+	if !ok || err != nil || !n.target.owns(locator) {
+		return
+	}
+	n.mu.Lock()
+	n.locators[o.Name] = locator
+	if o.DeletionTimestamp == nil {
+		n.names[locator] = o.Name
+	} else {
+		delete(n.names, locator)
+	}
+	n.mu.Unlock()
+	n.checks.AddAfter(o.Name, n.delay)
+}
+
+func (n *namespaces) lose(obj any) {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
+	o, ok := obj.(*object)
+	if !ok {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if locator, ok := n.locators[o.Name]; ok {
+		delete(n.names, locator)
+	}
+	// The locator stays known: deletions of the namespace's objects may be told after its own.
+}
+
+// locator says which upstream namespace a downstream one stands for; ok is false for namespaces that are not ours.
+func (n *namespaces) locator(name string) (locator workloadv1alpha1.NamespaceLocator, ok bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	locator, ok = n.locators[name]
+	return locator, ok
+}
+
+// touch has the namespace checked for removal once the delay has passed.
+func (n *namespaces) touch(name string) { n.checks.AddAfter(name, n.delay) }
+
+// ensure makes the namespace for the locator if it does not exist, and gives its name.
+func (n *namespaces) ensure(ctx context.Context, locator workloadv1alpha1.NamespaceLocator) (string, error) {
+	n.mu.RLock()
+	name, ok := n.names[locator]
+	n.mu.RUnlock()
+	if ok {
+		return name, nil
+	}
+	name = locator.DownstreamNamespace()
+	_, err, _ := n.making.Do(name, func() (any, error) { return nil, n.create(ctx, name, locator) })
+	return name, err
+}
+
+// NamespaceTakenError says that the name of a downstream namespace is taken by one that is not ours.
+type NamespaceTakenError struct{ Name string }
+
+func (e *NamespaceTakenError) Error() string {
+	return fmt.Sprintf("the downstream namespace %s exists but was not created by this SyncTarget; remove it, or its annotation %s if it is a copy", e.Name, workloadv1alpha1.NamespaceLocatorAnnotation)
+}
+
+func (n *namespaces) create(ctx context.Context, name string, locator workloadv1alpha1.NamespaceLocator) error {
+	desired := n.desired(name, locator)
+	created, err := n.client.Create(ctx, desired, metav1.CreateOptions{FieldManager: workloadv1alpha1.FieldManager})
+	if apierrors.IsAlreadyExists(err) {
+		created, err = n.reclaim(ctx, desired, locator)
+	}
+	if err != nil {
+		return fmt.Errorf("creating namespace %s for %s|%s: %w", name, locator.ClusterName, locator.Namespace, err)
+	}
+	klog.FromContext(ctx).V(2).Info("Ensured the downstream namespace", "downstreamNamespace", name, "cluster", locator.ClusterName, "namespace", locator.Namespace)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.locators[created.GetName()] = locator
+	n.names[locator] = created.GetName()
+	return nil
+}
+
+func (n *namespaces) desired(name string, locator workloadv1alpha1.NamespaceLocator) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	u.SetAPIVersion("v1")
+	u.SetKind("Namespace")
+	u.SetName(name)
+	u.SetLabels(map[string]string{
+		workloadv1alpha1.DownstreamClusterLabel: n.target.key,
+		workloadv1alpha1.TenantIDLabel:          locator.TenantID(),
+	})
+	u.SetAnnotations(map[string]string{workloadv1alpha1.NamespaceLocatorAnnotation: locator.String()})
+	return u
+}
+
+// reclaim takes an existing namespace for ours if it carries our very locator, and repairs its labels.
+func (n *namespaces) reclaim(ctx context.Context, desired *unstructured.Unstructured, locator workloadv1alpha1.NamespaceLocator) (*unstructured.Unstructured, error) {
+	live, err := n.client.Get(ctx, desired.GetName(), metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	found, ok, err := workloadv1alpha1.ParseNamespaceLocator(live.GetAnnotations())
+	switch {
+	case err != nil || !ok || found != locator:
+		return nil, &NamespaceTakenError{Name: desired.GetName()}
+	case live.GetDeletionTimestamp() != nil:
+		return nil, apierrors.NewConflict(namespacesGVR.GroupResource(), live.GetName(), fmt.Errorf("the namespace is being deleted"))
+	case live.GetLabels()[workloadv1alpha1.DownstreamClusterLabel] == n.target.key:
+		return live, nil
+	}
+	return n.client.Apply(ctx, desired.GetName(), desired, metav1.ApplyOptions{FieldManager: workloadv1alpha1.FieldManager, Force: true})
+}
+
+// run watches the namespaces and removes those without a reason to exist.
+func (n *namespaces) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { n.informer.RunWithContext(ctx) })
+	wg.Go(func() {
+		for n.checkNext(ctx) {
+		}
+	})
+	<-ctx.Done()
+	n.checks.ShutDown()
+	wg.Wait()
+}
+
+func (n *namespaces) checkNext(ctx context.Context) bool {
+	name, shutdown := n.checks.Get()
+	if shutdown {
+		return false
+	}
+	defer n.checks.Done(name)
+	again, err := n.check(ctx, name)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		klog.FromContext(ctx).Error(err, "Checking a namespace for removal", "downstreamNamespace", name)
+		n.checks.AddRateLimited(name)
+	case again:
+		n.checks.AddRateLimited(name)
+	default:
+		n.checks.Forget(name)
+	}
+	return true
+}
+
+// check removes the namespace if nothing needs it; again asks for another look later.
+func (n *namespaces) check(ctx context.Context, name string) (again bool, err error) {
+	obj, exists, err := n.informer.GetIndexer().GetByKey(name)
+	if err != nil || !exists {
+		return false, err
+	}
+	namespace := obj.(*object)
+	locator, ours := n.locator(name)
+	if !ours || namespace.DeletionTimestamp != nil {
+		return false, nil
+	}
+	if used, known := n.inUse(locator); !known || used {
+		return !known, nil // a used one is touched again when its last object goes
+	}
+	if what, err := n.stranger(ctx, name); err != nil || what != "" {
+		klog.FromContext(ctx).V(2).Info("Keeping a namespace of ours that holds something else", "downstreamNamespace", name, "content", what)
+		return true, err
+	}
+	klog.FromContext(ctx).V(2).Info("Deleting the downstream namespace", "downstreamNamespace", name, "cluster", locator.ClusterName, "namespace", locator.Namespace)
+	err = n.client.Delete(ctx, name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &namespace.UID, ResourceVersion: &namespace.ResourceVersion},
+	})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err == nil {
+		n.metrics.namespacesRemoved.Inc()
+	}
+	return err != nil, err
+}
+
+// stranger names something in the namespace that would die with it: an object that neither we nor the cluster itself
+// put there. Types that the syncer may not list cannot be looked at; RBAC should let it list what tenants' neighbours
+// may create.
+func (n *namespaces) stranger(ctx context.Context, name string) (what string, err error) {
+	for _, gvr := range n.contentTypes() {
+		list, err := n.metadata.Resource(gvr).Namespace(name).List(ctx, metav1.ListOptions{Limit: 10})
+		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("listing %s in %s: %w", gvr.GroupResource(), name, err)
+		}
+		for i := range list.Items {
+			if !madeByCluster(gvr.GroupResource(), list.Items[i].Name) {
+				return gvr.GroupResource().String() + " " + list.Items[i].Name, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// madeByCluster tells what every namespace has by itself.
+func madeByCluster(resource schema.GroupResource, name string) bool {
+	switch resource.String() {
+	case "events", "events.events.k8s.io":
+		return true
+	case "configmaps":
+		return strings.HasSuffix(name, "-root-ca.crt") || name == "openshift-service-ca.crt"
+	case "serviceaccounts":
+		return name == "default"
+	default:
+		return false
+	}
+}
+
+// nameFor is the name of the namespace for the locator, whether it exists or not. Known ones spare the hashing.
+func (n *namespaces) nameFor(locator workloadv1alpha1.NamespaceLocator) string {
+	n.mu.RLock()
+	name, ok := n.names[locator]
+	n.mu.RUnlock()
+	if ok {
+		return name
+	}
+	return locator.DownstreamNamespace()
+}

@@ -1,0 +1,334 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/klog/v2"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/transform"
+)
+
+// pass is one look at one object, from what the caches hold to what was written. Its steps fill it from top to bottom.
+type pass struct {
+	c       *ResourceController
+	key     Key
+	now     time.Time
+	started time.Time
+	// record is what is remembered of the object; the pass changes its own copy.
+	record record
+
+	// Filled by gather. settled: the caches hold what the last pass left, and nothing is to be done.
+	settled  bool
+	source   *feed.Source
+	up, down *object
+	upstream *unstructured.Unstructured
+	observed decide.Observed
+
+	// Filled by decide.
+	decision decide.Decision
+
+	// Filled by transform, when the decision is to sync.
+	desired *unstructured.Unstructured
+	hash    string
+	write   decide.WriteDecision
+
+	// Filled by apply: wrote something, on either side.
+	wrote bool
+
+	// Filled by any step: what the user is to be told, and when to look again although nothing changes.
+	problem *problem
+	after   time.Duration
+}
+
+// problem is why an object cannot be synced as it should, in the words of the condition.
+type problem struct{ reason, message string }
+
+// step is a named part of a pass. The name is the metric label, the span and the log value.
+type step struct {
+	name string
+	run  func(*pass, context.Context) error
+}
+
+// steps in their order. After a failure only report follows: it tells the user.
+var steps = []step{
+	{"gather", (*pass).gather},
+	{"decide", (*pass).decide},
+	{"transform", (*pass).transform},
+	{"apply", (*pass).apply},
+	{"summarize", (*pass).summarize},
+}
+
+var reportStep = step{"report", (*pass).report}
+
+// run takes the steps and gives the first error, after the user was told of it.
+func (p *pass) run(ctx context.Context) error {
+	ctx, end := p.c.startSpan(ctx, "pass "+p.c.gvr.Resource)
+	err := p.takeSteps(ctx)
+	if !p.settled {
+		p.explain(err)
+		if reportErr := p.take(ctx, reportStep); err == nil {
+			err = reportErr
+		}
+	}
+	end(err)
+	return err
+}
+
+func (p *pass) takeSteps(ctx context.Context) error {
+	for _, s := range steps {
+		if err := p.take(ctx, s); err != nil || p.settled {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pass) take(ctx context.Context, s step) error {
+	start := time.Now()
+	ctx, end := p.c.startSpan(ctx, s.name)
+	err := s.run(p, ctx)
+	end(err)
+	p.c.metrics.step(s.name, time.Since(start))
+	return err
+}
+
+// unseenPatience is how long the cache may take to show a copy that was created; after that it counts as gone.
+const unseenPatience = 10 * time.Second
+
+// gather reads both sides from the caches, and makes the only copies.
+func (p *pass) gather(ctx context.Context) error {
+	c := p.c
+	p.up, p.source = c.lookUpstream(p.key)
+	p.down = c.lookDownstream(p.key)
+	if p.up != nil && p.down != nil && p.up.ResourceVersion == p.record.cleanUp && p.down.ResourceVersion == p.record.cleanDown {
+		p.settled = true
+		p.noteLag()
+		return nil
+	}
+	if p.down != nil {
+		p.record.created = time.Time{}
+	}
+	if p.up == nil && p.down == nil && p.record.unselected {
+		if err := p.readUnselected(ctx); err != nil {
+			return err
+		}
+	}
+	if p.up != nil {
+		var err error
+		if p.upstream, err = p.up.decode(); err != nil {
+			return err
+		}
+	}
+	p.observe()
+	return nil
+}
+
+// readUnselected reads the object live, because it is no longer in what the feed shows, to take the claim off it.
+func (p *pass) readUnselected(ctx context.Context) error {
+	live, source, err := p.c.readUpstream(ctx, p.key)
+	if err != nil {
+		return err
+	}
+	if live == nil {
+		p.record.unselected = false
+		return nil
+	}
+	obj, err := compact(live)
+	if err != nil {
+		return err
+	}
+	p.up, p.source = obj.(*object), source
+	return nil
+}
+
+func (p *pass) observe() {
+	c, o := p.c, decide.Observed{
+		UpstreamSynced:   p.c.upstreamSynced(),
+		DownstreamSynced: p.c.downstreamSynced(),
+		CopyUnseen:       p.unseen(),
+		Now:              p.now,
+		OrphanGrace:      p.c.settings.orphanGrace,
+	}
+	if p.up != nil {
+		p.record.orphanSince = time.Time{}
+		o.Upstream = p.observeUpstream()
+		o.Skip, _ = transform.Skip(c.gvr, p.upstream)
+	}
+	if p.down != nil {
+		o.Downstream = &decide.Downstream{Deleting: p.down.DeletionTimestamp != nil, Finalizers: p.down.Finalizers}
+		if p.up == nil && o.UpstreamSynced {
+			o.OrphanSince = p.record.orphanSince
+			p.record.orphanSince = earliest(p.record.orphanSince, p.now)
+		}
+	}
+	p.observed = o
+}
+
+func (p *pass) observeUpstream() *decide.Upstream {
+	key, o := p.c.target.key, p.up
+	selected, known := p.c.selection.selects(o)
+	if !known {
+		selected = p.down != nil // until its namespace is seen, an object stays as it is
+	}
+	return &decide.Upstream{
+		Deleting:       o.DeletionTimestamp != nil,
+		Selected:       selected,
+		Leaving:        o.Annotations[workloadv1alpha1.DeletionAnnotation(key)] != "",
+		Claimed:        p.claimed(),
+		SoftFinalizers: splitNames(o.Annotations[workloadv1alpha1.SoftFinalizersAnnotation(key)]),
+		Orphan:         o.Annotations[workloadv1alpha1.RemovalPolicyAnnotation] == string(workloadv1alpha1.RemovalOrphan),
+	}
+}
+
+// claimed reports whether the object carries our finalizer, or will as soon as the cache shows our last write.
+func (p *pass) claimed() bool {
+	finalizer := workloadv1alpha1.SyncerFinalizer(p.c.target.key)
+	for _, f := range p.up.Finalizers {
+		if f == finalizer {
+			return true
+		}
+	}
+	return p.upStale() && p.record.claimed
+}
+
+// upStale: the cache is behind our own last write upstream.
+func (p *pass) upStale() bool { return older(p.up.ResourceVersion, p.record.upWritten) }
+
+func (p *pass) unseen() bool {
+	return p.down == nil && !p.record.created.IsZero() && p.now.Sub(p.record.created) < unseenPatience
+}
+
+func splitNames(list string) []string {
+	var names []string
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// decide asks for the verdict.
+func (p *pass) decide(ctx context.Context) error {
+	p.decision = decide.Next(p.observed)
+	p.after = p.decision.After
+	klog.FromContext(ctx).V(4).Info("Decided", "object", p.key.String(), "do", p.decision.Do, "why", p.decision.Why)
+	return nil
+}
+
+// transform computes what the copy should be, and how to get there with the fewest requests.
+func (p *pass) transform(context.Context) error {
+	if p.decision.Do != decide.Sync {
+		return nil
+	}
+	if !p.c.servedDownstream {
+		p.noteUnserved()
+		return nil
+	}
+	desired, err := transform.Desired(transform.Input{
+		Upstream:           p.upstream,
+		GVR:                p.c.gvr,
+		Key:                p.c.target.key,
+		Namespace:          p.c.downstreamNamespace(p.key),
+		Locator:            p.c.target.locate(p.key.Cluster, p.key.Namespace),
+		AutoscaledReplicas: p.down != nil && p.down.autoscaled,
+	})
+	if err != nil {
+		p.problem = &problem{workloadv1alpha1.ReasonInvalidAnnotation, err.Error()}
+		return invalid(p.c.failed("translating", p.key, err))
+	}
+	p.desired, p.hash = desired, transform.SetAppliedHash(desired)
+	p.write, err = p.planWrite()
+	if p.write.After > 0 {
+		p.after = p.write.After
+	}
+	return err
+}
+
+// unservedPatience is for how long a type may be missing downstream before users are told: a server that has just
+// started knows its custom resources a little later.
+const unservedPatience = 30 * time.Second
+
+func (p *pass) noteUnserved() {
+	p.write = decide.WriteDecision{Do: decide.Postpone, Why: "the physical cluster does not serve the type"}
+	if left := unservedPatience - p.now.Sub(p.c.since); left > 0 {
+		p.after = left
+		return
+	}
+	p.problem = &problem{workloadv1alpha1.ReasonNotServed, fmt.Sprintf("the physical cluster does not serve %s in a version that kcp serves too", p.c.gvr.GroupResource())}
+}
+
+func (p *pass) planWrite() (decide.WriteDecision, error) {
+	facts := decide.Copy{
+		Exists: p.down != nil, Unseen: p.unseen(), DesiredHash: p.hash, Now: p.now,
+		Corrections: p.record.corrections, LastCorrection: p.record.lastCorrection,
+	}
+	if p.down == nil {
+		return decide.Write(facts), nil
+	}
+	facts.Stale = older(p.down.ResourceVersion, p.record.downWritten)
+	facts.AppliedHash = p.down.Annotations[workloadv1alpha1.AppliedHashAnnotation]
+	facts.AsRemembered = p.record.hash == p.hash && p.record.downWritten == p.down.ResourceVersion
+	if !facts.Stale && !facts.AsRemembered && facts.AppliedHash == facts.DesiredHash {
+		copied, err := p.down.decode()
+		if err != nil {
+			return decide.WriteDecision{}, err
+		}
+		facts.DriftedField, _ = transform.Drifted(p.desired, copied)
+	}
+	return decide.Write(facts), nil
+}
+
+// gone: there is nothing left to remember.
+func (p *pass) gone() bool {
+	return !p.settled && p.decision.Do == decide.Nothing
+}
+
+// state is how the object is doing after the pass.
+func (p *pass) state(err error) State {
+	switch {
+	case p.settled:
+		return StateSynced
+	case err != nil || p.problem != nil:
+		return StateFailed
+	case p.clean() || p.decision.Do == decide.Nothing:
+		return StateSynced
+	default:
+		return StatePending
+	}
+}
+
+// clean: both sides are as they should be and nothing is awaited.
+func (p *pass) clean() bool {
+	return p.decision.Do == decide.Sync && p.write.Do == decide.Keep && !p.wrote && p.problem == nil &&
+		p.observed.Upstream.Claimed && !p.upStale() && p.after == 0
+}
+
+// noteClean remembers the versions at which nothing was left to do.
+func (p *pass) noteClean() {
+	p.record.cleanUp, p.record.cleanDown = "", ""
+	if p.clean() {
+		p.record.cleanUp, p.record.cleanDown = p.up.ResourceVersion, p.down.ResourceVersion
+		p.noteLag()
+	}
+}
+
+// noteLag forgets the marks of changes that turned out to need no write.
+func (p *pass) noteLag() { p.record.upSeen, p.record.downSeen = time.Time{}, time.Time{} }
+
+func (p *pass) deletingFor() time.Duration {
+	if p.down == nil || p.down.DeletionTimestamp == nil {
+		return 0
+	}
+	return p.now.Sub(p.down.DeletionTimestamp.Time)
+}
+
+var _ metav1.Object = (*object)(nil)

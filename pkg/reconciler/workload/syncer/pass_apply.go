@@ -1,0 +1,282 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/klog/v2"
+
+	"golang.org/x/sync/errgroup"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/transform"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+// apply does what was decided downstream, and claims the upstream object side by side with the copy.
+func (p *pass) apply(ctx context.Context) error {
+	switch p.decision.Do {
+	case decide.Sync:
+		return p.sync(ctx)
+	case decide.Delete:
+		return p.deleteCopy(ctx)
+	case decide.Orphan:
+		p.acting(ctx, "Disowning the copy", p.decision.Why)
+		return p.countDown("disown", p.c.writer.Disown(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+	case decide.Sweep:
+		return p.sweep(ctx)
+	default:
+		return nil
+	}
+}
+
+// sync writes the copy and the claim at the same time: the claim takes several times as long as the copy, and a copy
+// whose claim did not land is found and swept.
+func (p *pass) sync(ctx context.Context) error {
+	claim := func() (string, error) { return "", nil }
+	if !p.observed.Upstream.Claimed && p.write.Do != decide.Postpone && !p.upStale() {
+		claim = p.startClaim(ctx)
+	}
+	err := p.writeCopy(ctx)
+	version, claimErr := claim()
+	if claimErr == nil && version != "" {
+		p.record.upWritten, p.record.claimed, p.wrote = version, true, true
+	}
+	if err == nil {
+		err = claimErr
+	}
+	return err
+}
+
+// startClaim sends the claim and gives a function that waits for the answer.
+func (p *pass) startClaim(ctx context.Context) (wait func() (version string, err error)) {
+	p.acting(ctx, "Claiming the object", "a copy is made")
+	var version string
+	var claiming errgroup.Group
+	claiming.Go(func() (err error) {
+		version, err = p.c.reporter(p.source, p.key.Cluster).Claim(ctx, p.up)
+		p.c.metrics.written(directionUp, "claim", err)
+		return p.c.failed("claiming", p.key, err)
+	})
+	return func() (string, error) {
+		err := claiming.Wait()
+		return version, err
+	}
+}
+
+func (p *pass) writeCopy(ctx context.Context) error {
+	switch p.write.Do {
+	case decide.Create:
+		return p.createCopy(ctx)
+	case decide.Correct:
+		p.noteCorrection(ctx)
+		return p.updateCopy(ctx, p.down.applied)
+	case decide.Update:
+		return p.updateCopy(ctx, p.down.applied)
+	case decide.Postpone:
+		if p.write.Fight {
+			p.tellFight(ctx)
+		}
+		return nil
+	default:
+		p.record.hash, p.record.downWritten = p.hash, p.down.ResourceVersion
+		return nil
+	}
+}
+
+func (p *pass) createCopy(ctx context.Context) error {
+	if p.c.namespaced {
+		if _, err := p.c.namespaces.ensure(ctx, p.c.target.locate(p.key.Cluster, p.key.Namespace)); err != nil {
+			return p.c.failed("preparing the namespace of", p.key, err)
+		}
+	}
+	p.acting(ctx, "Creating the copy", p.write.Why)
+	created, err := p.c.writer.Create(ctx, p.desired)
+	if apierrors.IsAlreadyExists(err) {
+		return p.resolveConflict(ctx, err)
+	}
+	if err == nil {
+		p.record.created = p.now
+	}
+	return p.wroteCopy("create", created, err)
+}
+
+func (p *pass) updateCopy(ctx context.Context, applied bool) error {
+	p.acting(ctx, "Updating the copy", p.write.Why)
+	updated, err := p.c.writer.Update(ctx, p.desired, p.down.UID, applied)
+	if tmc.CategoryOf(err) == tmc.Immutable && p.mayRecreate() {
+		p.acting(ctx, "Deleting the copy to make it anew", err.Error())
+		return p.countDown("delete", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+	}
+	return p.wroteCopy("update", updated, err)
+}
+
+// wroteCopy remembers what the server answered to a write downstream.
+func (p *pass) wroteCopy(verb string, written *unstructured.Unstructured, err error) error {
+	if err == nil {
+		p.record.hash, p.record.downWritten = p.hash, written.GetResourceVersion()
+		if !p.record.upSeen.IsZero() {
+			p.c.metrics.lag(directionDown, p.c.clock.Since(p.record.upSeen))
+			p.record.upSeen = time.Time{}
+		}
+	}
+	return p.countDown(verb, err)
+}
+
+func (p *pass) countDown(verb string, err error) error {
+	p.c.metrics.written(directionDown, verb, err)
+	p.wrote = p.wrote || err == nil
+	return p.c.failed(verbing[verb]+" the copy of", p.key, err)
+}
+
+var verbing = map[string]string{"create": "creating", "update": "updating", "delete": "deleting", "disown": "disowning", "sweep": "sweeping"}
+
+// mayRecreate: the user allows it, and the kind does not lose data by it.
+func (p *pass) mayRecreate() bool {
+	keep := []string{"persistentvolumeclaims", "customresourcedefinitions.apiextensions.k8s.io"}
+	return p.up.Annotations[workloadv1alpha1.ImmutablePolicyAnnotation] == string(workloadv1alpha1.ImmutableRecreate) &&
+		!slices.Contains(keep, p.c.gvr.GroupResource().String())
+}
+
+// conflictError says that the name of the copy is taken by a stranger's object.
+type conflictError struct {
+	why string
+	err error
+}
+
+func (e *conflictError) Error() string { return e.why }
+func (e *conflictError) Unwrap() error { return e.err }
+
+// resolveConflict looks at the object that has the name of the copy, and does what the policy says.
+func (p *pass) resolveConflict(ctx context.Context, taken error) error {
+	live, err := p.c.writer.Read(ctx, p.desired.GetNamespace(), p.desired.GetName())
+	if err != nil {
+		return p.countDown("create", err)
+	}
+	policy, err := p.conflictPolicy()
+	if err != nil {
+		return err
+	}
+	facts := decide.Conflict{Policy: policy, Ours: p.marked(live)}
+	facts.DifferingField, _ = transform.Drifted(unmarked(p.desired), live)
+	verb, why := decide.ResolveConflict(facts)
+	switch verb {
+	case decide.Retry:
+		return p.restoreMarks(ctx, live)
+	case decide.Adopt:
+		p.acting(ctx, "Adopting an existing object", why)
+		adopted, err := p.c.writer.Update(ctx, p.desired, live.GetUID(), true)
+		return p.wroteCopy("update", adopted, err)
+	default:
+		p.c.metrics.conflicts.Inc()
+		p.problem = &problem{workloadv1alpha1.ReasonConflict, why}
+		return p.countDown("create", &conflictError{why: why, err: taken})
+	}
+}
+
+// restoreMarks handles a copy of ours that the cache does not show: it is behind, or somebody took our label off.
+func (p *pass) restoreMarks(ctx context.Context, live *unstructured.Unstructured) error {
+	if live.GetDeletionTimestamp() != nil || live.GetLabels()[workloadv1alpha1.DownstreamClusterLabel] == p.c.target.key {
+		return p.countDown("create", apierrors.NewConflict(p.c.gvr.GroupResource(), p.key.Name, errors.New("a copy of ours is there; the cache is behind")))
+	}
+	p.acting(ctx, "Updating the copy", "our label was removed")
+	updated, err := p.c.writer.Update(ctx, p.desired, live.GetUID(), false)
+	return p.wroteCopy("update", updated, err)
+}
+
+// marked reports whether an object that is not in the cache is the copy of this very upstream object all the same.
+func (p *pass) marked(live *unstructured.Unstructured) bool {
+	if live.GetAnnotations()[workloadv1alpha1.AppliedHashAnnotation] == "" {
+		return false
+	}
+	if p.c.namespaced {
+		return true // the namespace is ours, and nobody else writes this annotation
+	}
+	locator, ok, err := workloadv1alpha1.ParseNamespaceLocator(live.GetAnnotations())
+	return err == nil && ok && locator == p.c.target.locate(p.key.Cluster, p.key.Namespace)
+}
+
+func unmarked(desired *unstructured.Unstructured) *unstructured.Unstructured {
+	u := desired.DeepCopy()
+	unstructured.RemoveNestedField(u.Object, "metadata", "labels", workloadv1alpha1.DownstreamClusterLabel)
+	unstructured.RemoveNestedField(u.Object, "metadata", "annotations", workloadv1alpha1.AppliedHashAnnotation)
+	unstructured.RemoveNestedField(u.Object, "metadata", "annotations", workloadv1alpha1.NamespaceLocatorAnnotation)
+	return u
+}
+
+func (p *pass) conflictPolicy() (workloadv1alpha1.ConflictPolicy, error) {
+	asked, ok := p.up.Annotations[workloadv1alpha1.ConflictPolicyAnnotation]
+	if !ok {
+		return p.c.settings.conflictPolicy, nil
+	}
+	policy := workloadv1alpha1.ConflictPolicy(asked)
+	if !slices.Contains(workloadv1alpha1.ConflictPolicies, policy) {
+		message := fmt.Sprintf("annotation %s: %q is none of %v", workloadv1alpha1.ConflictPolicyAnnotation, asked, workloadv1alpha1.ConflictPolicies)
+		p.problem = &problem{workloadv1alpha1.ReasonInvalidAnnotation, message}
+		return "", invalid(p.c.failed("creating the copy of", p.key, errors.New(message)))
+	}
+	return policy, nil
+}
+
+func (p *pass) deleteCopy(ctx context.Context) error {
+	p.acting(ctx, "Deleting the copy", p.decision.Why)
+	return p.countDown("delete", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+}
+
+// sweep deletes a copy without an upstream object, if upstream itself confirms that there is none. Anything but a clear
+// answer means unknown, never gone.
+func (p *pass) sweep(ctx context.Context) error {
+	live, _, err := p.c.readUpstream(ctx, p.key)
+	if err != nil {
+		return p.c.failed("looking for the upstream object of", p.key, err)
+	}
+	if live != nil {
+		return p.sweepUnselected(ctx, live)
+	}
+	p.acting(ctx, "Sweeping an orphan", p.decision.Why)
+	p.c.metrics.orphansSwept.Inc()
+	return p.countDown("sweep", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+}
+
+// sweepUnselected handles an object that is alive but not shown by the feed: it no longer selects this target.
+func (p *pass) sweepUnselected(ctx context.Context, live *unstructured.Unstructured) error {
+	if p.c.feed.Selects(live.GetLabels()) {
+		p.record.orphanSince, p.after = p.now, p.c.settings.orphanGrace // the cache is behind
+		return nil
+	}
+	p.record.unselected = true
+	if live.GetAnnotations()[workloadv1alpha1.RemovalPolicyAnnotation] == string(workloadv1alpha1.RemovalOrphan) {
+		return p.countDown("disown", p.c.writer.Disown(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+	}
+	p.acting(ctx, "Deleting the copy", "its upstream object no longer selects this target")
+	return p.countDown("delete", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+}
+
+// readUpstream reads an object live that the caches do not hold. It gives nil only if every source positively says that
+// this object does not exist; a workspace that cannot be read is an error.
+func (c *ResourceController) readUpstream(ctx context.Context, key Key) (*unstructured.Unstructured, *feed.Source, error) {
+	for _, s := range c.sources {
+		live, err := c.reporter(s.source, key.Cluster).Read(ctx, key.Namespace, key.Name)
+		if err == nil {
+			return live, s.source, nil
+		}
+		if !tmc.IsObjectNotFound(err, c.gvr.Resource, key.Name) {
+			return nil, nil, fmt.Errorf("reading it from %s: %w", s.source, err)
+		}
+	}
+	return nil, nil, nil
+}
+
+func (p *pass) acting(ctx context.Context, doing, why string) {
+	klog.FromContext(ctx).V(2).Info(doing, "object", p.key.String(), "why", why)
+}
+
+// invalid marks an error as the user's to mend: trying again changes nothing.
+func invalid(err error) error { return tmc.As(tmc.Validation, err) }

@@ -1,0 +1,248 @@
+package syncer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/report"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/summarize"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+// summarize computes what of the copy's status is to come home, and sends it unless one was sent a moment ago.
+func (p *pass) summarize(ctx context.Context) error {
+	if p.decision.Do != decide.Sync || p.down == nil || p.upStale() {
+		return nil
+	}
+	copied, err := p.down.decode()
+	if err != nil {
+		return err
+	}
+	status, err := summarize.Status(summarize.Input{
+		Upstream: p.upstream, Downstream: copied, GVR: p.c.gvr, Key: p.c.target.key,
+		SpecSynced: p.write.Do == decide.Keep, SeveralTargets: workloadv1alpha1.Targets(p.up.Labels) > 1,
+	})
+	if err != nil {
+		return invalid(p.c.failed("summarizing the status of", p.key, err))
+	}
+	if status.Patch == nil {
+		p.record.downSeen = time.Time{}
+		return nil
+	}
+	if left := p.c.settings.statusWindow - p.now.Sub(p.record.lastStatus); left > 0 {
+		p.after = soonest(p.after, left)
+		return nil
+	}
+	return p.sendStatus(ctx, status)
+}
+
+func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {
+	subresource := status.Subresource
+	if !p.c.statusUpstream {
+		subresource = ""
+	}
+	p.acting(ctx, "Bringing the status home", "it changed downstream")
+	version, err := p.c.reporter(p.source, p.key.Cluster).Status(ctx, p.up, status.Patch, subresource)
+	p.c.metrics.written(directionUp, "status", err)
+	if err != nil {
+		return p.c.failed("reporting the status of", p.key, err)
+	}
+	p.record.upWritten, p.record.lastStatus, p.wrote = version, p.now, true
+	if !p.record.downSeen.IsZero() {
+		p.c.metrics.lag(directionUp, p.c.clock.Since(p.record.downSeen))
+		p.record.downSeen = time.Time{}
+	}
+	return nil
+}
+
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b < a {
+		return b
+	}
+	return a
+}
+
+// blockedAfter is how long a deletion may take before the user is told what blocks it.
+const blockedAfter = 5 * time.Second
+
+// explain finds what the user is to be told. Failures that are not the user's to mend, and conflicts that a retry
+// settles, are not told on the object: conditions do not flap.
+func (p *pass) explain(err error) {
+	if p.problem == nil && err != nil {
+		p.problem = problemOf(err)
+	}
+	if p.problem != nil || len(p.decision.Blockers) == 0 || p.up == nil {
+		return
+	}
+	if left := blockedAfter - p.deletingFor(); p.down != nil && p.down.DeletionTimestamp != nil && left > 0 {
+		p.after = soonest(p.after, left)
+		return
+	}
+	p.problem = &problem{workloadv1alpha1.ReasonDeleting, p.decision.Why + "; blocked by " + strings.Join(p.decision.Blockers, ", ")}
+}
+
+// problemOf gives the words for a failure that a user or operator can mend, nil for one that passes.
+func problemOf(err error) *problem {
+	var taken *NamespaceTakenError
+	if errors.As(err, &taken) {
+		return &problem{workloadv1alpha1.ReasonConflict, taken.Error()}
+	}
+	reasons := map[tmc.Category]string{
+		tmc.Validation:           workloadv1alpha1.ReasonInvalid,
+		tmc.Immutable:            workloadv1alpha1.ReasonImmutableField,
+		tmc.Admission:            workloadv1alpha1.ReasonRejected,
+		tmc.Quota:                workloadv1alpha1.ReasonRejected,
+		tmc.Permission:           workloadv1alpha1.ReasonForbidden,
+		tmc.NamespaceTerminating: workloadv1alpha1.ReasonNamespaceNotReady,
+	}
+	reason, ok := reasons[tmc.CategoryOf(err)]
+	if !ok {
+		return nil
+	}
+	return &problem{reason, err.Error()}
+}
+
+// report tells the user, and releases what is to be released. It runs after failures too.
+func (p *pass) report(ctx context.Context) error {
+	defer p.noteClean()
+	if p.up == nil {
+		p.touchNamespace()
+		return nil
+	}
+	if p.decision.Do == decide.Release {
+		return p.release(ctx)
+	}
+	return p.tell(ctx)
+}
+
+func (p *pass) release(ctx context.Context) error {
+	p.acting(ctx, "Releasing the object", p.decision.Why)
+	err := p.c.reporter(p.source, p.key.Cluster).Release(ctx, p.up)
+	p.c.metrics.written(directionUp, "release", err)
+	if err == nil {
+		p.record = record{state: p.record.state}
+		p.touchNamespace()
+	}
+	return p.c.failed("releasing", p.key, err)
+}
+
+// touchNamespace has the downstream namespace looked at, now that a reason for it may be gone.
+func (p *pass) touchNamespace() {
+	if p.c.namespaced {
+		p.c.namespaces.touch(p.c.downstreamNamespace(p.key))
+	}
+}
+
+// tell keeps the conditions annotation in step with the problem, and emits an Event at each transition.
+func (p *pass) tell(ctx context.Context) error {
+	name := workloadv1alpha1.ConditionsAnnotation(p.c.target.key)
+	was, told := p.up.Annotations[name]
+	if p.problem == nil && (!told || !p.solved()) || p.upStale() {
+		return nil
+	}
+	wanted, changed := conditionsFor(p.problem, was, p.now)
+	if !changed {
+		return nil
+	}
+	version, err := p.c.reporter(p.source, p.key.Cluster).Annotate(ctx, p.up, map[string]any{name: wanted})
+	p.c.metrics.written(directionUp, "condition", err)
+	if err != nil {
+		return p.c.failed("reporting the condition of", p.key, err)
+	}
+	p.record.upWritten, p.wrote = version, true
+	p.emit(ctx)
+	return nil
+}
+
+// solved: the copy was found or made as it should be, so what was told before holds no longer.
+func (p *pass) solved() bool {
+	return p.decision.Do == decide.Sync && (p.write.Do == decide.Keep || p.wrote)
+}
+
+func (p *pass) emit(ctx context.Context) {
+	event := report.Event{
+		About: p.up, Kind: p.c.gvk, Target: p.c.target.name, Now: p.now,
+		Type: corev1.EventTypeNormal, Reason: "Synced", Message: "synced to " + p.c.target.name,
+	}
+	if p.problem != nil {
+		event.Type, event.Reason, event.Message = corev1.EventTypeWarning, p.problem.reason, p.problem.message
+	}
+	err := report.Emit(ctx, p.source.Cluster(p.key.Cluster), event)
+	p.c.metrics.written(directionUp, "event", err)
+	if err != nil { // the condition says the same
+		klog.FromContext(ctx).V(2).Info("No Event could be written upstream", "object", p.key.String(), "why", err.Error())
+	}
+}
+
+// longestCondition bounds the message, and with it the annotation.
+const longestCondition = 1024
+
+// conditionsFor gives the value of the conditions annotation: JSON, or nil for none. It has not changed if it says the
+// same as before, whenever that was.
+func conditionsFor(p *problem, was string, now time.Time) (value any, changed bool) {
+	if p == nil {
+		return nil, true
+	}
+	message := p.message
+	if len(message) > longestCondition {
+		message = message[:longestCondition]
+	}
+	var before []metav1.Condition
+	if json.Unmarshal([]byte(was), &before) == nil && slices.ContainsFunc(before, func(c metav1.Condition) bool {
+		return c.Type == workloadv1alpha1.ConditionSynced && c.Reason == p.reason && c.Message == message
+	}) {
+		return nil, false
+	}
+	raw, err := json.Marshal([]metav1.Condition{{
+		Type: workloadv1alpha1.ConditionSynced, Status: metav1.ConditionFalse,
+		Reason: p.reason, Message: message, LastTransitionTime: metav1.NewTime(now),
+	}})
+	if err != nil {
+		return nil, false // a struct of strings always marshals
+	}
+	return string(raw), true
+}
+
+// noteCorrection counts a drift that is corrected now.
+func (p *pass) noteCorrection(ctx context.Context) {
+	p.record.corrections = decide.RecentCorrections(p.record.corrections, p.now.Sub(p.record.lastCorrection)) + 1
+	p.record.lastCorrection = p.now
+	p.c.metrics.corrections.Inc()
+	if p.write.Fight {
+		p.tellFight(ctx)
+	}
+}
+
+// tellFight names the other writer, for the condition.
+func (p *pass) tellFight(ctx context.Context) {
+	p.c.metrics.fights.Inc()
+	others := "another client"
+	if live, err := p.c.writer.Read(ctx, p.down.Namespace, p.down.Name); err == nil {
+		if names := otherManagers(live.GetManagedFields()); len(names) > 0 {
+			others = strings.Join(names, ", ")
+		}
+	}
+	p.problem = &problem{workloadv1alpha1.ReasonDriftFight, fmt.Sprintf("%s, by %s", p.write.Why, others)}
+}
+
+// otherManagers are who else writes more than the status.
+func otherManagers(entries []metav1.ManagedFieldsEntry) []string {
+	var names []string
+	for _, e := range entries {
+		if e.Manager != workloadv1alpha1.FieldManager && e.Subresource == "" && !slices.Contains(names, e.Manager) {
+			names = append(names, e.Manager)
+		}
+	}
+	return names
+}

@@ -1,0 +1,167 @@
+package syncer
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+)
+
+// State is how an object is doing.
+type State string
+
+const (
+	// StatePending: something is still to be done, or waited for.
+	StatePending State = "pending"
+	// StateSynced: the copy is as it should be and the status is home.
+	StateSynced State = "synced"
+	// StateFailed: the last pass failed.
+	StateFailed State = "failed"
+)
+
+// record is what a syncer remembers of an object between passes. All of it can be lost: it saves requests and makes
+// fights visible, but nothing is decided wrongly without it.
+type record struct {
+	// cleanUp and cleanDown are the resourceVersions at which a pass found nothing left to do.
+	cleanUp, cleanDown string
+	// distrusted: these versions mean nothing any more; something else that the pass depends on has changed.
+	distrusted bool
+	// upWritten and downWritten are the resourceVersions of our last writes.
+	upWritten, downWritten string
+	// claimed: the last write upstream left our finalizer on the object.
+	claimed bool
+	// hash of what was last written down.
+	hash string
+	// created: a copy was made and has not been seen in the cache since.
+	created time.Time
+
+	// unselected: the copy was removed because the object, though alive, no longer selects this target; its claim is
+	// still to be taken off.
+	unselected  bool
+	orphanSince time.Time
+
+	corrections    int
+	lastCorrection time.Time
+	lastStatus     time.Time
+	// failures in a row.
+	failures int
+	state    State
+
+	// upSeen and downSeen are when a live change was first seen that is not yet worked off.
+	upSeen, downSeen time.Time
+}
+
+// records remembers every object of a type. It is safe for concurrent use; a single pass works on a copy of a record
+// and stores it at the end, which is safe because one object is never in two passes.
+type records struct {
+	mu     sync.Mutex
+	byKey  map[Key]*record
+	counts map[State]int
+}
+
+func newRecords() *records {
+	return &records{byKey: map[Key]*record{}, counts: map[State]int{}}
+}
+
+// load gives the record without its marks of changes: these are the pass's from now on.
+func (r *records) load(key Key) record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found, ok := r.byKey[key]
+	if !ok {
+		return record{}
+	}
+	taken := *found
+	if taken.distrusted {
+		taken.cleanUp, taken.cleanDown = "", ""
+	}
+	found.upSeen, found.downSeen, found.distrusted, taken.distrusted = time.Time{}, time.Time{}, false, false
+	return taken
+}
+
+// store keeps the marks that came in during the pass, if they are all that there is, or puts back those unused.
+func (r *records) store(key Key, changed record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	current := r.entry(key)
+	changed.upSeen = earliest(current.upSeen, changed.upSeen)
+	changed.downSeen = earliest(current.downSeen, changed.downSeen)
+	changed.distrusted = current.distrusted
+	r.count(current.state, changed.state)
+	*current = changed
+}
+
+func (r *records) forget(key Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current, ok := r.byKey[key]; ok {
+		r.count(current.state, "")
+		delete(r.byKey, key)
+	}
+}
+
+// markUpstream and markDownstream note when a live change came in.
+func (r *records) markUpstream(key Key, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.entry(key)
+	e.upSeen = earliest(e.upSeen, now)
+}
+
+func (r *records) markDownstream(key Key, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.entry(key)
+	e.downSeen = earliest(e.downSeen, now)
+}
+
+func (r *records) entry(key Key) *record {
+	e, ok := r.byKey[key]
+	if !ok {
+		e = &record{state: StatePending}
+		r.byKey[key] = e
+		r.count("", StatePending)
+	}
+	return e
+}
+
+func (r *records) count(from, to State) {
+	if from != "" {
+		r.counts[from]--
+	}
+	if to != "" {
+		r.counts[to]++
+	}
+}
+
+// numbers are how many objects are in each state.
+func (r *records) numbers() map[State]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return map[State]int{StatePending: r.counts[StatePending], StateSynced: r.counts[StateSynced], StateFailed: r.counts[StateFailed]}
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// older reports whether a resourceVersion is from before another one of the same object. Unknown versions are not.
+func older(version, than string) bool {
+	if version == "" || than == "" {
+		return false
+	}
+	order, err := resourceversion.CompareResourceVersion(version, than)
+	return err == nil && order < 0
+}
+
+// distrust has the next pass look at the object although its versions are those of the last one.
+func (r *records) distrust(key Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.byKey[key]; ok {
+		e.distrusted = true
+	}
+}

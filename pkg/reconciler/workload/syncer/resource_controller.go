@@ -1,0 +1,475 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	kcpcache "github.com/kcp-dev/apimachinery/v2/pkg/cache"
+	"github.com/kcp-dev/logicalcluster/v3"
+	"go.opentelemetry.io/otel/codes"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/apply"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/report"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/transform"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+// resourceType is a type that both sides serve.
+type resourceType struct {
+	gvr        schema.GroupVersionResource
+	gvk        schema.GroupVersionKind
+	namespaced bool
+	// statusUpstream: the upstream type has a status subresource.
+	statusUpstream bool
+	// servedDownstream: the physical cluster serves it. If not, there is nothing to sync, but what was claimed while it
+	// did is released, and users are told.
+	servedDownstream bool
+}
+
+// The two servers, as named in metrics and conditions.
+const (
+	sideKCP     = "kcp"
+	sideCluster = "cluster"
+)
+
+// Live changes go before what an initial list or a resync brings.
+const (
+	priorityLive    = 0
+	priorityBacklog = -100
+)
+
+// ResourceController syncs the objects of one type, down and up in the same pass: gather both sides from the caches,
+// decide, act. Upstream and downstream events meet in one queue, keyed by the upstream object.
+type ResourceController struct {
+	resourceType
+	target     target
+	settings   settings
+	feed       *feed.Feed
+	sources    []*sourceCache
+	downstream cache.SharedIndexInformer
+	writer     *apply.Writer
+	namespaces *namespaces
+	selection  *selection
+	records    *records
+	queue      priorityqueue.PriorityQueue[Key]
+	clock      clock.PassiveClock
+	metrics    *typeMetrics
+	tracing    *tmc.Tracing
+	kcp, phys  *tmc.Breaker
+	progress   *tmc.Watermark
+
+	watchErrors watchErrors
+	// forbidden is set while writes fail for want of a permission.
+	forbidden atomic.Pointer[error]
+	running   atomic.Bool
+	// since is when the controller was made.
+	since time.Time
+}
+
+// settings are what a pass needs to know of the configuration.
+type settings struct {
+	workers        int
+	resyncPeriod   time.Duration
+	statusWindow   time.Duration
+	orphanGrace    time.Duration
+	conflictPolicy workloadv1alpha1.ConflictPolicy
+}
+
+// sourceCache is what one source has of the type.
+type sourceCache struct {
+	source   *feed.Source
+	informer cache.SharedIndexInformer
+}
+
+// controllerDeps are the parts of the engine that its controllers share.
+type controllerDeps struct {
+	target     target
+	settings   settings
+	feed       *feed.Feed
+	cluster    dynamic.Interface
+	namespaces *namespaces
+	selection  *selection
+	clock      clock.PassiveClock
+	metrics    *Metrics
+	queues     workqueue.MetricsProvider
+	tracing    *tmc.Tracing
+	kcp, phys  *tmc.Breaker
+	progress   *tmc.Watermark
+}
+
+func newResourceController(rt resourceType, d controllerDeps) (*ResourceController, error) {
+	c := &ResourceController{
+		resourceType: rt, target: d.target, settings: d.settings, feed: d.feed,
+		writer: apply.NewWriter(d.cluster, rt.gvr), namespaces: d.namespaces, selection: d.selection,
+		records: newRecords(), clock: d.clock, metrics: d.metrics.forType(rt.gvr.GroupResource()), tracing: d.tracing,
+		kcp: d.kcp, phys: d.phys, progress: d.progress, since: d.clock.Now(),
+		queue: priorityqueue.New(rt.gvr.GroupResource().String(), func(o *priorityqueue.Opts[Key]) { o.MetricProvider = d.queues }),
+	}
+	if rt.servedDownstream {
+		c.downstream = newDownstreamInformer(d.cluster, rt.gvr, d.target.key, c.watchErrors.told(sideCluster))
+		if _, err := c.downstream.AddEventHandler(c.handler(c.downstreamKey, c.records.markDownstream)); err != nil {
+			return nil, err
+		}
+	}
+	for _, source := range d.feed.Sources() {
+		informer := newUpstreamInformer(source, rt.gvr, c.watchErrors.told(sideKCP))
+		if _, err := informer.AddEventHandler(c.handler(upstreamKey, c.records.markUpstream)); err != nil {
+			return nil, err
+		}
+		c.sources = append(c.sources, &sourceCache{source: source, informer: informer})
+	}
+	return c, nil
+}
+
+// run works until ctx is done, and returns when every worker and watch has stopped.
+func (c *ResourceController) run(ctx context.Context) {
+	ctx = klog.NewContext(ctx, klog.FromContext(ctx).WithValues("resource", c.gvr.GroupResource().String()))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer c.queue.ShutDown()
+	if c.downstream != nil {
+		// Its events are told by the namespaces, so these come first.
+		if !cache.WaitForCacheSync(ctx.Done(), c.namespaces.hasSynced) {
+			return
+		}
+		wg.Go(func() { c.downstream.RunWithContext(ctx) })
+	}
+	for _, s := range c.sources {
+		wg.Go(func() { s.informer.RunWithContext(ctx) })
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), c.downstreamSynced, c.selection.synced) {
+		return
+	}
+	c.running.Store(true)
+	wg.Go(func() { c.resync(ctx) })
+	for range c.settings.workers {
+		wg.Go(func() { c.work(ctx) })
+	}
+	<-ctx.Done()
+}
+
+// work is the work loop of one worker.
+func (c *ResourceController) work(ctx context.Context) {
+	for ctx.Err() == nil {
+		key, priority, shutdown := c.queue.GetWithPriority()
+		if shutdown {
+			return
+		}
+		c.workOn(ctx, key, priority)
+	}
+}
+
+func (c *ResourceController) workOn(ctx context.Context, key Key, priority int) {
+	defer c.queue.Done(key)
+	if c.kcp.Wait(ctx) != nil || c.phys.Wait(ctx) != nil {
+		return // shutting down
+	}
+	done := c.progress.Begin(key)
+	defer done()
+	passCtx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	after, err := c.process(passCtx, key)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		c.queue.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: ptr.To(min(priority, priorityBacklog+1))}, key)
+	case after > 0:
+		c.queue.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: ptr.To(priority)}, key)
+	}
+}
+
+// process runs one pass over the object, remembers what it learned, and says when to look again.
+func (c *ResourceController) process(ctx context.Context, key Key) (after time.Duration, err error) {
+	p := &pass{c: c, key: key, now: c.clock.Now(), record: c.records.load(key), started: time.Now()}
+	if err = p.run(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		after = c.noteFailure(ctx, p, err)
+	} else {
+		p.record.failures = 0
+		after = p.after
+		if p.wrote {
+			c.forbidden.Store(nil)
+		}
+	}
+	if p.gone() {
+		c.records.forget(key)
+		return after, err
+	}
+	p.record.state = p.state(err)
+	c.records.store(key, p.record)
+	return after, err
+}
+
+func (c *ResourceController) noteFailure(ctx context.Context, p *pass, err error) time.Duration {
+	category := tmc.CategoryOf(err)
+	c.metrics.retries(string(category))
+	if category == tmc.Permission {
+		c.forbidden.Store(&err)
+	}
+	p.record.failures++
+	delay := tmc.Backoff(category, p.record.failures, rand.Float64)
+	if demanded, ok := tmc.RetryAfter(err); ok {
+		delay = max(delay, demanded)
+	}
+	logger := klog.FromContext(ctx)
+	if category == tmc.Conflict {
+		logger.V(4).Info("Trying again with a fresh version", "object", p.key.String(), "why", err.Error())
+	} else {
+		logger.Error(err, "Syncing an object", "object", p.key.String(), "category", category, "attempt", p.record.failures, "retryAfter", delay.Round(time.Millisecond).String())
+	}
+	return delay
+}
+
+// resync looks at every object again although nothing changed, in the background of live changes.
+func (c *ResourceController) resync(ctx context.Context) {
+	if c.settings.resyncPeriod <= 0 {
+		return
+	}
+	ticker := time.NewTicker(c.settings.resyncPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			c.enqueueAll()
+		}
+	}
+}
+
+func (c *ResourceController) enqueueAll() {
+	backlog := priorityqueue.AddOpts{Priority: ptr.To(priorityBacklog)}
+	for _, s := range c.sources {
+		for _, obj := range s.informer.GetStore().List() {
+			if key, ok := upstreamKey(obj.(*object)); ok {
+				c.records.distrust(key)
+				c.queue.AddWithOpts(backlog, key)
+			}
+		}
+	}
+	if c.downstream == nil {
+		return
+	}
+	for _, obj := range c.downstream.GetStore().List() {
+		if key, ok := c.downstreamKey(obj.(*object)); ok {
+			c.records.distrust(key)
+			c.queue.AddWithOpts(backlog, key)
+		}
+	}
+}
+
+// enqueueNamespace looks again at all upstream objects of one namespace.
+func (c *ResourceController) enqueueNamespace(cluster logicalcluster.Name, namespace string) {
+	for _, obj := range c.upstreamIn(cluster, namespace) {
+		if key, ok := upstreamKey(obj); ok {
+			c.records.distrust(key)
+			c.queue.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(priorityLive)}, key)
+		}
+	}
+}
+
+func (c *ResourceController) upstreamIn(cluster logicalcluster.Name, namespace string) []*object {
+	var found []*object
+	for _, s := range c.sources {
+		objs, err := s.informer.GetIndexer().ByIndex(kcpcache.ClusterAndNamespaceIndexName, kcpcache.ClusterAndNamespaceIndexKey(cluster, namespace))
+		if err != nil {
+			continue // only for an index that does not exist
+		}
+		for _, obj := range objs {
+			found = append(found, obj.(*object))
+		}
+	}
+	return found
+}
+
+// handler feeds the queue with the events of one side.
+func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(Key, time.Time)) cache.ResourceEventHandler {
+	enqueue := func(obj any, priority int) {
+		if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+			obj = tombstone.Obj
+		}
+		o, ok := obj.(*object)
+		if !ok {
+			return
+		}
+		key, ok := keyOf(o)
+		if !ok {
+			return
+		}
+		if priority == priorityLive {
+			mark(key, c.clock.Now())
+		}
+		c.queue.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, key)
+	}
+	return cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(obj any, initial bool) {
+			if initial {
+				enqueue(obj, priorityBacklog)
+			} else {
+				enqueue(obj, priorityLive)
+			}
+		},
+		UpdateFunc: func(old, obj any) {
+			if was, ok := old.(*object); !ok || was.ResourceVersion != obj.(*object).ResourceVersion {
+				enqueue(obj, priorityLive)
+			}
+		},
+		DeleteFunc: func(obj any) { enqueue(obj, priorityLive) },
+	}
+}
+
+func upstreamKey(o *object) (Key, bool) {
+	return Key{Cluster: logicalcluster.From(o), Namespace: o.Namespace, Name: o.Name}, true
+}
+
+// downstreamKey finds the upstream object of a copy through the locator of its namespace, or its own if it has none.
+func (c *ResourceController) downstreamKey(o *object) (Key, bool) {
+	if !o.ours() {
+		return Key{}, false
+	}
+	locator, ok := workloadv1alpha1.NamespaceLocator{}, false
+	if o.Namespace != "" {
+		locator, ok = c.namespaces.locator(o.Namespace)
+	} else if found, has, err := workloadv1alpha1.ParseNamespaceLocator(o.Annotations); has && err == nil {
+		locator, ok = found, c.target.owns(found)
+	}
+	return Key{Cluster: logicalcluster.Name(locator.ClusterName), Namespace: locator.Namespace, Name: o.Name}, ok
+}
+
+// lookUpstream finds the object in the caches of all sources.
+func (c *ResourceController) lookUpstream(key Key) (*object, *feed.Source) {
+	id := kcpcache.ToClusterAwareKey(string(key.Cluster), key.Namespace, key.Name)
+	for _, s := range c.sources {
+		if obj, exists, err := s.informer.GetIndexer().GetByKey(id); err == nil && exists {
+			return obj.(*object), s.source
+		}
+	}
+	return nil, nil
+}
+
+// lookDownstream finds the copy that this target made of the object.
+func (c *ResourceController) lookDownstream(key Key) *object {
+	if c.downstream == nil {
+		return nil
+	}
+	id := key.Name
+	if c.namespaced {
+		id = c.downstreamNamespace(key) + "/" + key.Name
+	}
+	obj, exists, err := c.downstream.GetIndexer().GetByKey(id)
+	if err != nil || !exists {
+		return nil
+	}
+	o := obj.(*object)
+	if found, ok := c.downstreamKey(o); !ok || found != key {
+		return nil
+	}
+	return o
+}
+
+func (c *ResourceController) downstreamNamespace(key Key) string {
+	if !c.namespaced {
+		return ""
+	}
+	return c.namespaces.nameFor(c.target.locate(key.Cluster, key.Namespace))
+}
+
+func (c *ResourceController) upstreamSynced() bool {
+	for _, s := range c.sources {
+		if !s.informer.HasSynced() {
+			return false
+		}
+	}
+	return true
+}
+
+// synced reports whether both sides have been seen completely and the workers are at work.
+func (c *ResourceController) synced() bool {
+	return c.running.Load() && c.upstreamSynced() && c.downstreamSynced()
+}
+
+// downstreamSynced reports whether all copies have been seen. A type that is not served has none.
+func (c *ResourceController) downstreamSynced() bool {
+	return c.downstream == nil || c.downstream.HasSynced()
+}
+
+// hasCopies reports whether there are copies in a downstream namespace.
+func (c *ResourceController) hasCopies(downstreamNamespace string) bool {
+	if c.downstream == nil {
+		return false
+	}
+	objs, err := c.downstream.GetIndexer().ByIndex(cache.NamespaceIndex, downstreamNamespace)
+	return err != nil || len(objs) > 0
+}
+
+// wantsCopies reports whether upstream objects in a namespace have or want copies.
+func (c *ResourceController) wantsCopies(cluster logicalcluster.Name, namespace string) bool {
+	if c.downstream == nil {
+		return false
+	}
+	for _, o := range c.upstreamIn(cluster, namespace) {
+		if selected, _ := c.selection.selects(o); selected && o.DeletionTimestamp == nil && !c.skips(o) {
+			return true
+		}
+	}
+	return false
+}
+
+// skips reports whether an object is never synced for what it is.
+func (c *ResourceController) skips(o *object) bool {
+	u, err := o.decode()
+	if err != nil {
+		return false
+	}
+	_, skip := transform.Skip(c.gvr, u)
+	return skip
+}
+
+// writeError is why the last write of the type was forbidden; nil when one has succeeded since.
+func (c *ResourceController) writeError() error {
+	if err := c.forbidden.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (c *ResourceController) reporter(source *feed.Source, cluster logicalcluster.Name) *report.Writer {
+	return &report.Writer{Client: source.Cluster(cluster).Resource(c.gvr), Key: c.target.key}
+}
+
+// failed gives an error the words and the object that it is about, at the edge where it came from.
+func (c *ResourceController) failed(doing string, key Key, err error) error {
+	if err == nil {
+		return nil
+	}
+	return tmc.Classify(fmt.Errorf("%s %s (%s): %w", doing, key, c.gvr.GroupResource(), err))
+}
+
+// startSpan starts a span if tracing is on; end finishes it with the error.
+func (c *ResourceController) startSpan(ctx context.Context, name string) (_ context.Context, end func(error)) {
+	if !c.tracing.Enabled() {
+		return ctx, func(error) {}
+	}
+	ctx, span := c.tracing.Tracer().Start(ctx, name)
+	return ctx, func(err error) {
+		if err != nil {
+			span.RecordError(err)
+			span.SetStatus(codes.Error, string(tmc.CategoryOf(err)))
+		}
+		span.End()
+	}
+}

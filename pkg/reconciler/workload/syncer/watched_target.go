@@ -1,0 +1,120 @@
+package syncer
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+)
+
+// watchedTarget follows the SyncTarget while it is served.
+type watchedTarget struct {
+	informer cache.SharedIndexInformer
+	uid      string
+	// onChange hears of changes of the spec.
+	onChange func()
+
+	mu      sync.Mutex
+	current workloadv1alpha1.SyncTarget
+	// urls are those that the feed was made from; followURLs: it was.
+	urls       []string
+	followURLs bool
+	// ended receives why the SyncTarget can no longer be served as it was.
+	ended   chan error
+	updated chan struct{}
+}
+
+func newWatchedTarget(targets *syncTargets, st *workloadv1alpha1.SyncTarget) *watchedTarget {
+	return &watchedTarget{
+		informer: targets.informer(), uid: string(st.UID), onChange: func() {}, current: *st, urls: urlsOf(st),
+		ended: make(chan error, 1), updated: make(chan struct{}, 1),
+	}
+}
+
+// run watches until ctx is done, or until the SyncTarget can no longer be served as it was.
+func (w *watchedTarget) run(ctx context.Context) error {
+	if _, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { w.see(ctx, obj) },
+		UpdateFunc: func(_, obj any) { w.see(ctx, obj) },
+		DeleteFunc: func(any) {
+			w.end(refused("SyncTarget %s was deleted", w.name()))
+		},
+	}); err != nil {
+		return err
+	}
+	watching, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { w.informer.RunWithContext(watching) })
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-w.ended:
+		return err
+	}
+}
+
+func (w *watchedTarget) see(ctx context.Context, obj any) {
+	u, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return
+	}
+	st, err := toSyncTarget(u)
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Reading the watched SyncTarget")
+		return
+	}
+	if string(st.UID) != w.uid {
+		w.end(refused("SyncTarget %s was deleted and created anew: its UID is now %s instead of %s", st.Name, st.UID, w.uid))
+		return
+	}
+	w.mu.Lock()
+	changed := !slices.Equal(w.current.Spec.SupportedAPIExports, st.Spec.SupportedAPIExports)
+	moved := w.followURLs && !slices.Equal(w.urls, urlsOf(st))
+	w.current = *st
+	w.mu.Unlock()
+	select {
+	case w.updated <- struct{}{}:
+	default:
+	}
+	if changed {
+		w.onChange()
+	}
+	if moved {
+		w.end(errFeedChanged)
+	}
+}
+
+func (w *watchedTarget) end(why error) {
+	select {
+	case w.ended <- why:
+	default: // the first reason counts
+	}
+}
+
+func (w *watchedTarget) name() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.current.Name
+}
+
+// exports are those whose types are accepted, as of now.
+func (w *watchedTarget) exports() []workloadv1alpha1.APIExportReference {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.current.Spec.SupportedAPIExports
+}
+
+func urlsOf(st *workloadv1alpha1.SyncTarget) []string {
+	var urls []string
+	for _, vw := range st.Status.VirtualWorkspaces {
+		urls = append(urls, vw.SyncerURL)
+	}
+	return urls
+}
