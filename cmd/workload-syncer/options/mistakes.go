@@ -1,0 +1,67 @@
+package options
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Mistake is something wrong with what was typed, and how to mend it.
+type Mistake struct {
+	// Flag that has to change, without dashes.
+	Flag string
+	// Problem and remedy, for a person.
+	Problem string
+}
+
+// Mistakes are all that is wrong with a command line. They are an error if there is at least one.
+type Mistakes []Mistake
+
+// Error lists one mistake per line.
+func (m Mistakes) Error() string {
+	lines := make([]string, 0, len(m))
+	for _, mistake := range m {
+		lines = append(lines, fmt.Sprintf("--%s: %s", mistake.Flag, mistake.Problem))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (m *Mistakes) add(flag, format string, args ...any) {
+	*m = append(*m, Mistake{Flag: flag, Problem: fmt.Sprintf(format, args...)})
+}
+
+func (m Mistakes) about(flag string) bool {
+	return slices.ContainsFunc(m, func(mistake Mistake) bool { return mistake.Flag == flag })
+}
+
+// asError returns the mistakes in the order of their flags' names, or nil if there are none.
+func (m Mistakes) asError() error {
+	if len(m) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(m, func(a, b Mistake) int { return strings.Compare(a.Flag, b.Flag) })
+	return m
+}
+
+// collecting is a flag's value that records what it cannot parse instead of ending the parsing, so that it is reported
+// together with all other mistakes.
+type collecting struct {
+	pflag.Value
+	flag     string
+	mistakes *Mistakes
+}
+
+func (c collecting) Set(value string) error {
+	if err := c.Value.Set(value); err != nil {
+		var number *strconv.NumError
+		if errors.As(err, &number) {
+			err = number.Err // without the name of the function that found it
+		}
+		c.mistakes.add(c.flag, "%q is not a valid %s: %v", value, c.Type(), err)
+	}
+	return nil
+}
