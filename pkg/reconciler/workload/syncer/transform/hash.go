@@ -43,8 +43,7 @@ func appendCanonical(buf []byte, value any) []byte {
 	case bool:
 		return strconv.AppendBool(buf, value)
 	case string:
-		buf = append(strconv.AppendInt(append(buf, '"'), int64(len(value)), 10), ':')
-		return append(buf, value...)
+		return appendString(buf, value)
 	case int64:
 		return append(strconv.AppendInt(append(buf, '#'), value, 10), ';')
 	case float64:
@@ -57,13 +56,24 @@ func appendCanonical(buf []byte, value any) []byte {
 		return buf
 	case map[string]any:
 		buf = append(strconv.AppendInt(append(buf, '{'), int64(len(value)), 10), ':')
-		for _, key := range slices.Sorted(maps.Keys(value)) {
-			buf = appendCanonical(appendCanonical(buf, key), value[key])
+		for _, key := range sortedKeys(value) {
+			buf = appendCanonical(appendString(buf, key), value[key])
 		}
 		return buf
 	default: // not made by a JSON decoder; a program's int, say
 		return fmt.Appendf(append(buf, '?'), "%T:%v;", value, value)
 	}
+}
+
+func appendString(buf []byte, value string) []byte {
+	buf = append(strconv.AppendInt(append(buf, '"'), int64(len(value)), 10), ':')
+	return append(buf, value...)
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m))
+	slices.Sort(keys)
+	return keys
 }
 
 func appendFloat(buf []byte, value float64) []byte {
