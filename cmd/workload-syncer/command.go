@@ -100,7 +100,7 @@ const helpColumns = 120
 // serve runs the syncer until the context ends.
 func serve(ctx context.Context, config *syncer.Config) error {
 	klog.FromContext(ctx).Info("Starting", "version", version())
-	s, err := syncer.New(config)
+	s, err := syncer.New(*config)
 	if err != nil {
 		return err
 	}
