@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"context"
 	"errors"
 	"slices"
 
@@ -27,8 +28,12 @@ type servedVersion struct {
 }
 
 // discover asks a server for its types.
-func discover(client discovery.DiscoveryInterface) (served, error) {
+func discover(ctx context.Context, connect func(context.Context) (discovery.DiscoveryInterface, error)) (served, error) {
 	s := served{types: map[schema.GroupResource][]servedVersion{}, unknown: sets.New[string]()}
+	client, err := connect(ctx)
+	if err != nil {
+		return s, err
+	}
 	groups, lists, err := client.ServerGroupsAndResources()
 	var partial *discovery.ErrGroupDiscoveryFailed
 	switch {

@@ -28,8 +28,9 @@ import (
 // APIBindings and permissions come and go. A type that fails fails alone.
 type Engine struct {
 	controllerDeps
-	filters   Filters
-	discovery discovery.DiscoveryInterface
+	filters Filters
+	// discovery makes a client for the physical cluster.
+	discovery func(context.Context) (discovery.DiscoveryInterface, error)
 	metadata  metadata.Interface
 	// exports are those whose types are accepted; they may change.
 	exports func() []workloadv1alpha1.APIExportReference
@@ -62,7 +63,7 @@ type TypeStatus struct {
 	Objects  map[State]int
 }
 
-func newEngine(deps controllerDeps, filters Filters, disco discovery.DiscoveryInterface, meta metadata.Interface, exports func() []workloadv1alpha1.APIExportReference) *Engine {
+func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), meta metadata.Interface, exports func() []workloadv1alpha1.APIExportReference) *Engine {
 	e := &Engine{
 		controllerDeps: deps, filters: filters, discovery: disco, metadata: meta, exports: exports,
 		recheck: make(chan struct{}, 1), running: map[resourceType]*runningType{},
@@ -178,7 +179,7 @@ func (e *Engine) wanted(ctx context.Context) ([]resourceType, error) {
 	up := served{types: map[schema.GroupResource][]servedVersion{}}
 	var accepts []func(schema.GroupResource) bool
 	for _, source := range e.feed.Sources() {
-		here, err := discover(source.Discovery())
+		here, err := discover(ctx, source.Discovery)
 		if err != nil {
 			return nil, tmc.Classify(fmt.Errorf("discovering the types of %s: %w", source, err))
 		}
@@ -189,7 +190,7 @@ func (e *Engine) wanted(ctx context.Context) ([]resourceType, error) {
 		}
 		accepts = append(accepts, accepted)
 	}
-	down, err := discover(e.discovery)
+	down, err := discover(ctx, e.discovery)
 	if err != nil {
 		return nil, tmc.Classify(fmt.Errorf("discovering the types of the physical cluster: %w", err))
 	}

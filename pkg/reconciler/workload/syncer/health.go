@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
@@ -62,6 +63,11 @@ func (l *link) probe(ctx context.Context) error {
 		return fmt.Errorf("%s answers %s", sideName[l.name], response.Status)
 	}
 	return nil
+}
+
+// discovery asks the server for its types, until ctx is done.
+func (l *link) discovery(ctx context.Context) (discovery.DiscoveryInterface, error) {
+	return tmc.Discovery(ctx, l.config, l.client)
 }
 
 // state is why the server does not answer, nil if it does or was not asked yet.

@@ -21,12 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -66,7 +64,6 @@ type Syncer struct {
 	kubernetes kubernetes.Interface
 	dynamic    dynamic.Interface
 	metadata   metadata.Interface
-	discovery  discovery.DiscoveryInterface
 	heartbeat  *tmc.Heartbeat
 	servers    []tmc.Part
 	phase      atomic.Value // string, for readyz
@@ -116,16 +113,11 @@ func (s *Syncer) connect() error {
 }
 
 func (s *Syncer) connectCluster() error {
-	client, err := rest.HTTPClientFor(s.cluster.config)
-	if err != nil {
-		return fmt.Errorf("connecting to the physical cluster: %w", err)
-	}
-	config := s.cluster.config
-	var errs [4]error
+	config, client := s.cluster.config, s.cluster.client
+	var errs [3]error
 	s.kubernetes, errs[0] = kubernetes.NewForConfigAndClient(config, client)
 	s.dynamic, errs[1] = dynamic.NewForConfigAndClient(config, client)
 	s.metadata, errs[2] = metadata.NewForConfigAndClient(config, client)
-	s.discovery, errs[3] = discovery.NewDiscoveryClientForConfigAndClient(config, client)
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("connecting to the physical cluster: %w", err)
 	}
@@ -192,8 +184,7 @@ func (s *Syncer) work(ctx context.Context) error {
 	if s.config.LeaderElection == nil {
 		return orStopped(ctx, s.lead(ctx))
 	}
-	s.phase.Store(phaseStandby)
-	return orStopped(ctx, s.elected(ctx, s.lead))
+	return orStopped(ctx, s.campaign(ctx))
 }
 
 // orStopped makes what follows from being told to stop no error.
@@ -202,6 +193,22 @@ func orStopped(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
+}
+
+// errLeaseLost: another replica works now, or the physical cluster did not let us renew the Lease.
+var errLeaseLost = errors.New("the leader election Lease was lost")
+
+// campaign stands for election until ctx is done. Losing the Lease is no reason to end the process: usually the physical
+// cluster's API server is away, and a container that waits for it is back sooner than one that crashes again and again.
+func (s *Syncer) campaign(ctx context.Context) error {
+	for {
+		s.phase.Store(phaseStandby)
+		err := s.elected(ctx, s.lead)
+		if !errors.Is(err, errLeaseLost) || ctx.Err() != nil {
+			return err
+		}
+		klog.FromContext(ctx).Error(err, "Standing for election again")
+	}
 }
 
 // elected runs lead while this replica holds the Lease. The Lease is given back only when lead has returned, so that two
@@ -251,7 +258,7 @@ func (s *Syncer) awaitElection(ctx context.Context, elector *leaderelection.Lead
 			err = <-result
 		}
 	case <-electing: // the Lease was lost
-		err = errors.Join(errors.New("the leader election Lease was lost to another replica or could not be renewed"), <-result)
+		err = errors.Join(errLeaseLost, <-result)
 	}
 	release()
 	<-electing
@@ -401,7 +408,7 @@ func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget) (*Engine
 		},
 		clock: s.clock, metrics: s.metrics, queues: s.queues, tracing: s.tracing,
 		kcp: s.kcp.breaker, phys: s.cluster.breaker, progress: s.progress,
-	}, s.config.Filters, s.discovery, s.metadata, spec.exports), nil
+	}, s.config.Filters, s.cluster.discovery, s.metadata, spec.exports), nil
 }
 
 func (s *Syncer) statuses() []TypeStatus {

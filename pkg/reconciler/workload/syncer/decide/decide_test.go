@@ -177,7 +177,9 @@ func TestNext(t *testing.T) {
 		},
 		{
 			"and leaves if it was synced by an earlier version",
-			seen(func(o *Observed) { o.Upstream, o.Downstream, o.Skip = here(asIs), &Downstream{}, "made by each cluster" }),
+			seen(func(o *Observed) {
+				o.Upstream, o.Downstream, o.Skip = here(asIs), &Downstream{}, "made by each cluster"
+			}),
 			Decision{Do: Delete, Why: "made by each cluster"},
 		},
 		{

@@ -7,6 +7,7 @@ package feed
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -24,6 +25,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // Feed is a set of sources and the rule by which their objects belong to the target.
@@ -73,10 +75,10 @@ func (f *Feed) Selects(objectLabels map[string]string) bool {
 // Source is one place that upstream objects come from, and where what is said about them goes.
 type Source struct {
 	scope    logicalcluster.Path
-	host     string
+	config   *rest.Config
+	http     *http.Client
 	selector string
 	client   kcpdynamic.ClusterInterface
-	disco    discovery.DiscoveryInterface
 }
 
 func newSource(config *rest.Config, scope logicalcluster.Path, selector string) (*Source, error) {
@@ -86,18 +88,20 @@ func newSource(config *rest.Config, scope logicalcluster.Path, selector string) 
 	}
 	scoped := rest.CopyConfig(config)
 	scoped.Host += scope.RequestPath()
-	disco, err := discovery.NewDiscoveryClientForConfig(scoped)
+	httpClient, err := rest.HTTPClientFor(scoped)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", scoped.Host, err)
 	}
-	return &Source{scope: scope, host: scoped.Host, selector: selector, client: client, disco: disco}, nil
+	return &Source{scope: scope, config: scoped, http: httpClient, selector: selector, client: client}, nil
 }
 
 // String is the source's URL, for people.
-func (s *Source) String() string { return s.host }
+func (s *Source) String() string { return s.config.Host }
 
-// Discovery says which types the source serves.
-func (s *Source) Discovery() discovery.DiscoveryInterface { return s.disco }
+// Discovery says which types the source serves, until ctx is done.
+func (s *Source) Discovery(ctx context.Context) (discovery.DiscoveryInterface, error) {
+	return tmc.Discovery(ctx, s.config, s.http)
+}
 
 // Cluster reaches the objects of one logical cluster through this source.
 func (s *Source) Cluster(name logicalcluster.Name) dynamic.Interface {
