@@ -30,6 +30,9 @@ var limits = []struct{ text, list int }{{4096, 256}, {1024, 64}, {256, 16}}
 // bounded is the status when it fits. Otherwise its long texts and lists are cut, and when this is not enough its largest
 // fields are left out; shortened names the fields that were.
 func bounded(status map[string]any, limit int) (fitting map[string]any, shortened []string, err error) {
+	if atMost(status) <= limit {
+		return status, nil, nil
+	}
 	size, err := sizeOf(status)
 	if err != nil {
 		return nil, nil, fmt.Errorf("encoding status: %w", err)
@@ -103,6 +106,29 @@ func changed(before, after map[string]any) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// atMost is what the JSON of the value takes if each of its characters must be escaped. It costs little, and is enough to
+// know that the usual status fits.
+func atMost(value any) int {
+	const number, punctuation, escaped = 25, 4, 6
+	switch value := value.(type) {
+	case string:
+		return escaped*len(value) + punctuation
+	case []any:
+		size := punctuation
+		for _, item := range value {
+			size += atMost(item)
+		}
+		return size
+	case map[string]any:
+		size := punctuation
+		for name, field := range value {
+			size += escaped*len(name) + punctuation + atMost(field)
+		}
+		return size
+	}
+	return number
 }
 
 func sizeOf(value any) (int, error) {

@@ -23,6 +23,30 @@ func mergePatch(from, to map[string]any) map[string]any {
 	return patch
 }
 
+// isHollow: the patch does nothing but add or remove objects without content, such as the load balancer of a Service that
+// has none.
+func isHollow(patch, from map[string]any) bool {
+	for name, value := range patch {
+		before, isObject := from[name].(map[string]any)
+		if from[name] != nil && !isObject {
+			return false
+		}
+		switch value := value.(type) {
+		case nil:
+			if !isHollow(before, nil) {
+				return false
+			}
+		case map[string]any:
+			if !isHollow(value, before) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 func change(from, to any) (patch any, differs bool) {
 	toMap, ok := to.(map[string]any)
 	if !ok {

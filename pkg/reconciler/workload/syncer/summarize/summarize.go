@@ -32,8 +32,8 @@ type Input struct {
 type Write struct {
 	// Status is all that the status shall be, nil when the copy has none to report. It is read-only.
 	Status map[string]any
-	// Patch is a JSON merge patch that makes it so, nil when it is so already. It changes nothing else and carries no
-	// resourceVersion, so no other writer makes it fail.
+	// Patch is a JSON merge patch that makes it so, nil when it is so already but for empty objects, which are not worth a
+	// write. It changes nothing else and carries no resourceVersion, so no other writer makes it fail.
 	Patch []byte
 	// Subresource is what to patch: "status", or "" for the object itself, where annotations are. Who knows that the kind
 	// has no status subresource upstream patches the object.
@@ -120,7 +120,7 @@ func (in Input) subresource() string {
 // patch turns what is shown into the status.
 func (in Input) patch(shown, status map[string]any) ([]byte, error) {
 	difference := mergePatch(shown, status)
-	if len(difference) == 0 {
+	if isHollow(difference, shown) {
 		return nil, nil
 	}
 	if !in.SeveralTargets {
