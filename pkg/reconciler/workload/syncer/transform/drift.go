@@ -29,8 +29,9 @@ func Drifted(desired, observed *unstructured.Unstructured) (field string, drifte
 // comparison knows the kind that is compared. Its methods return the path of the first difference, built from the leaf
 // up, so that nothing is allocated while there is none.
 type comparison struct {
-	// kind says which lists of the kind are merged by key; others are replaced as a whole.
-	kind keyedLists
+	// keyed lists of the kind are merged, appended ones are added to by the server; all others are replaced as a whole.
+	keyed    keyedLists
+	appended map[string]bool
 	// custom: the kind is not of Kubernetes, and its lists are not known.
 	custom bool
 }
@@ -97,7 +98,7 @@ func (c comparison) differentItem(want, have []any, at place) (path string, diff
 	if keys := c.keysOf(at, want, have); keys != nil {
 		return c.differentKeyed(want, have, at, keys)
 	}
-	if len(have) < len(want) || len(have) > len(want) && !c.isCompleted(at) {
+	if len(have) < len(want) || len(have) > len(want) && !c.isAppended(at) {
 		return "", true
 	}
 	for i := range want {

@@ -102,6 +102,16 @@ func TestDrifted(t *testing.T) {
 			`spec: {ipFamilies: [IPv4, IPv6]}`, "spec.ipFamilies[0]",
 		},
 
+		{
+			"tolerations that every pod gets are no drift", `{apiVersion: v1, kind: Pod, spec: {tolerations: [{key: a}]}}`,
+			`spec: {tolerations: [{key: a}, {key: node.kubernetes.io/not-ready}]}`, none,
+		},
+		{
+			"one that was added to a Deployment is",
+			`{apiVersion: apps/v1, kind: Deployment, spec: {template: {spec: {tolerations: [{key: a}]}}}}`,
+			`spec: {template: {spec: {tolerations: [{key: a}, {key: b}]}}}`, "spec.template.spec.tolerations",
+		},
+
 		// Lists.
 		{"lists of values are compared as a whole", `spec: {args: [a]}`, `spec: {args: [a, b]}`, "spec.args"},
 		{"their order counts", `spec: {args: [a, b]}`, `spec: {args: [b, a]}`, "spec.args[0]"},
@@ -188,8 +198,11 @@ func TestNothingIsAllocatedWithoutDrift(t *testing.T) {
 // object is a core/v1 Thing where the text does not say what it is.
 func object(t testing.TB, text string) *unstructured.Unstructured {
 	t.Helper()
+	if text == "{}" {
+		text = ""
+	}
 	if !strings.Contains(text, "apiVersion") {
-		text = "apiVersion: v1\nkind: Thing\n" + strings.TrimSuffix(strings.TrimPrefix(text, "{}"), "\n")
+		text = "apiVersion: v1\nkind: Thing\n" + text
 	}
 	return parse(t, text)
 }

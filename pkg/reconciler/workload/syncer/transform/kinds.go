@@ -124,6 +124,14 @@ func isGeneratedFor(account string, reference any) bool {
 	return strings.HasPrefix(name, account+"-token-") || strings.HasPrefix(name, account+"-dockercfg-")
 }
 
+// dropAggregatedRules leaves the rules of a role that is put together from others to who puts it together.
+func dropAggregatedRules(d *draft) error {
+	if look(d.object, "aggregationRule") != nil {
+		delete(d.object, "rules")
+	}
+	return nil
+}
+
 func dropReplicas(d *draft) error {
 	if spec := own(d.object, "spec"); spec != nil {
 		delete(spec, "replicas")

@@ -32,6 +32,10 @@ var (
 	// The server sorts the addresses of Endpoints, which comes to the same as merging them.
 	endpointsLists = keyedLists{"addresses": {"ip"}, "notReadyAddresses": {"ip"}, "ports": {"port", "protocol"}}
 	webhookLists   = keyedLists{"webhooks": {"name"}, "matchConditions": {"name"}}
+
+	// The second address family of a dual-stack Service, and the tolerations that admission gives to every pod.
+	serviceAppends = map[string]bool{"ipFamilies": true, "clusterIPs": true}
+	podAppends     = map[string]bool{"tolerations": true}
 )
 
 // comparisonFor knows the kinds of Kubernetes by group and kind, as their lists are not told apart by name alone: "ports"
@@ -43,11 +47,11 @@ func comparisonFor(object *unstructured.Unstructured) comparison {
 	}
 	switch group {
 	case "":
-		return comparison{kind: coreLists(object.GetKind())}
+		return coreComparison(object.GetKind())
 	case "apps", "batch":
-		return comparison{kind: podLists}
+		return comparison{keyed: podLists}
 	case "admissionregistration.k8s.io":
-		return comparison{kind: webhookLists}
+		return comparison{keyed: webhookLists}
 	case "apiextensions.k8s.io", "autoscaling", "coordination.k8s.io", "discovery.k8s.io", "networking.k8s.io",
 		"node.k8s.io", "policy", "rbac.authorization.k8s.io", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io":
 		return comparison{}
@@ -55,18 +59,20 @@ func comparisonFor(object *unstructured.Unstructured) comparison {
 	return comparison{custom: true}
 }
 
-func coreLists(kind string) keyedLists {
+func coreComparison(kind string) comparison {
 	switch kind {
-	case "Pod", "PodTemplate", "ReplicationController":
-		return podLists
+	case "Pod":
+		return comparison{keyed: podLists, appended: podAppends}
+	case "PodTemplate", "ReplicationController":
+		return comparison{keyed: podLists}
 	case "Service":
-		return serviceLists
+		return comparison{keyed: serviceLists, appended: serviceAppends}
 	case "ServiceAccount":
-		return accountLists
+		return comparison{keyed: accountLists}
 	case "Endpoints":
-		return endpointsLists
+		return comparison{keyed: endpointsLists}
 	}
-	return nil
+	return comparison{}
 }
 
 // keysOf are the keys of the list, nil when it is replaced as a whole. Without a schema the lists of custom resources are
@@ -74,7 +80,7 @@ func coreLists(kind string) keyedLists {
 // counts as merged.
 func (c comparison) keysOf(at place, want, have []any) []string {
 	if !c.custom {
-		return c.kind[at.name]
+		return c.keyed[at.name]
 	}
 	items := want
 	if len(items) == 0 {
@@ -103,10 +109,8 @@ func allHave(items []any, key string) bool {
 	return len(items) > 0
 }
 
-// isCompleted: the server appends to what the user wrote into the list.
-func (c comparison) isCompleted(at place) bool {
-	return !c.custom && at.parent == "spec" && (at.name == "ipFamilies" || at.name == "clusterIPs")
-}
+// isAppended: the server appends to what the user wrote into the list.
+func (c comparison) isAppended(at place) bool { return at.parent == "spec" && c.appended[at.name] }
 
 // isDefaulted: for an empty value of that field the server chooses one.
 func (c comparison) isDefaulted(at place) bool {

@@ -57,7 +57,7 @@ var natures = []nature{
 		"the cluster derives it from its owner",
 	},
 	{
-		schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterroles"}, isBootstrapped,
+		clusterRoles, isBootstrapped,
 		"every API server makes its own default roles",
 	},
 	{

@@ -84,6 +84,7 @@ var steps = []step{
 	{"leaving the volume to the binder", is(persistentVolumeClaims), dropVolumeName},
 	{"dropping the status of claim templates", is(statefulSets), dropClaimTemplateStatus},
 	{"dropping generated secrets", is(serviceAccounts), dropGeneratedSecrets},
+	{"leaving aggregated rules to the controller", is(clusterRoles), dropAggregatedRules},
 	// After the spec-diff, which may set replicas as well.
 	{"leaving replicas to the autoscaler", isAutoscaled, dropReplicas},
 	// Last: nothing above can remove or forge the mark.
@@ -99,6 +100,7 @@ var (
 	cronJobs               = schema.GroupResource{Group: "batch", Resource: "cronjobs"}
 	networkPolicies        = schema.GroupResource{Group: "networking.k8s.io", Resource: "networkpolicies"}
 	roleBindings           = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "rolebindings"}
+	clusterRoles           = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterroles"}
 	clusterRoleBindings    = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"}
 )
 

@@ -51,6 +51,7 @@ var fixtures = []struct {
 	autoscaled bool
 }{
 	{dir: "clusterrole", gvr: of("rbac.authorization.k8s.io", "v1", "clusterroles")},
+	{dir: "clusterrole-put-together-from-others", gvr: of("rbac.authorization.k8s.io", "v1", "clusterroles")},
 	{dir: "configmap", gvr: core("configmaps")},
 	{dir: "cronjob", gvr: of("batch", "v1", "cronjobs")},
 	{dir: "custom-resource", gvr: of("example.com", "v1", "widgets")},
