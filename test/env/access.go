@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -17,6 +18,12 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/ptr"
 )
+
+// Kubeconfig writes a kubeconfig file with a single context, called "default", into the directory of the Env.
+func (e *Env) Kubeconfig(config *rest.Config) (string, error) {
+	path := filepath.Join(e.dir, e.unique("kubeconfig")+".yaml")
+	return path, WriteKubeconfig(path, "default", map[string]*rest.Config{"default": config})
+}
 
 // WriteKubeconfig writes a kubeconfig file with one context per config, called like its key. current is the current context.
 func WriteKubeconfig(path, current string, contexts map[string]*rest.Config) error {

@@ -65,7 +65,10 @@ func (e *Env) StartCluster(ctx context.Context, name string, options ...ClusterO
 	if err != nil {
 		return nil, err
 	}
-	dir, err := e.subdir("cluster-" + name)
+	if e.Cluster(name) != nil {
+		return nil, fmt.Errorf("cluster %s runs already", name)
+	}
+	dir, err := os.MkdirTemp(e.dir, "cluster-"+name+"-")
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +124,13 @@ func (c *Cluster) ServiceAccount(ctx context.Context, account ServiceAccount) (*
 // NewLink makes a link to the API server.
 func (c *Cluster) NewLink() (*Link, error) {
 	return c.env.newLink(address(c.ports.apiServer), false)
+}
+
+// Kill ends all servers of the cluster with SIGKILL, which is how a cluster goes away for good.
+func (c *Cluster) Kill() {
+	for _, process := range []*Process{c.Kwok, c.Scheduler, c.ControllerManager, c.APIServer, c.Etcd} {
+		process.Kill()
+	}
 }
 
 func (c *Cluster) file(name string) string { return filepath.Join(c.dir, name) }

@@ -32,7 +32,7 @@ type Env struct {
 	closed    bool
 	processes []*Process
 	links     []*Link
-	logNames  map[string]int
+	taken     map[string]int // names of files, and how often each was asked for
 	kcp       *KCP
 	clusters  map[string]*Cluster
 }
@@ -51,15 +51,19 @@ func New(options Options) (*Env, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return &Env{
+	e := &Env{
 		options:  options,
 		dir:      dir,
 		reaper:   reaper,
 		ports:    &portClaims{dir: filepath.Join(cache, "ports")},
 		print:    printerTo(options.Progress),
-		logNames: map[string]int{},
+		taken:    map[string]int{},
 		clusters: map[string]*Cluster{},
-	}, nil
+	}
+	if err := os.Mkdir(e.logDir(), 0o755); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
 }
 
 // Dir is the directory of this Env, which Close removes. Callers may put files of their own there.
@@ -112,23 +116,19 @@ func (e *Env) keepLogs() error {
 func (e *Env) logDir() string { return filepath.Join(e.dir, "logs") }
 
 // newLogFile names a log file that no other process of this Env writes to.
-func (e *Env) newLogFile(process string) (string, error) {
-	if err := os.MkdirAll(e.logDir(), 0o755); err != nil {
-		return "", err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.logNames[process]++
-	if n := e.logNames[process]; n > 1 {
-		process = fmt.Sprintf("%s-%d", process, n)
-	}
-	return filepath.Join(e.logDir(), process+".log"), nil
+func (e *Env) newLogFile(process string) string {
+	return filepath.Join(e.logDir(), e.unique(process)+".log")
 }
 
-// subdir makes a directory for one server or cluster.
-func (e *Env) subdir(name string) (string, error) {
-	dir := filepath.Join(e.dir, name)
-	return dir, os.Mkdir(dir, 0o755)
+// unique returns name, with a number added from the second time on.
+func (e *Env) unique(name string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.taken[name]++
+	if n := e.taken[name]; n > 1 {
+		return fmt.Sprintf("%s-%d", name, n)
+	}
+	return name
 }
 
 // adopt makes Close end the process. It refuses once the Env is closed.

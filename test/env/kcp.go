@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 	corev1alpha1 "github.com/kcp-dev/sdk/apis/core/v1alpha1"
@@ -36,12 +37,23 @@ type KCP struct {
 // KCPOption changes how a kcp is started.
 type KCPOption func(*kcpOptions)
 
-type kcpOptions struct{ args []string }
+type kcpOptions struct {
+	args  []string
+	fresh bool
+}
+
+// WithFreshKCP has kcp set itself up from nothing, which takes several times longer than to start from the seed (see seed.go).
+func WithFreshKCP() KCPOption {
+	return func(o *kcpOptions) { o.fresh = true }
+}
 
 // WithKCPArgs adds arguments to the command line of kcp.
 func WithKCPArgs(args ...string) KCPOption {
 	return func(o *kcpOptions) { o.args = append(o.args, args...) }
 }
+
+// universal is the workspace type without restrictions.
+const universal = "universal"
 
 // kcpAdminToken is the same in every kcp, as these listen on the loopback interface only.
 const kcpAdminToken = "admin-of-a-kcp-for-tests"
@@ -56,52 +68,61 @@ func (e *Env) StartKCP(ctx context.Context, options ...KCPOption) (*KCP, error) 
 	if err != nil {
 		return nil, err
 	}
-	dir, err := e.subdir("kcp")
+	dir, err := os.MkdirTemp(e.dir, "kcp-")
 	if err != nil {
 		return nil, err
+	}
+	if !chosen.fresh {
+		if err := plantSeed(ctx, e.print, binaries, dir); err != nil {
+			return nil, err
+		}
 	}
 	k := &KCP{env: e, dir: dir}
-	var etcdClientPort, etcdPeerPort int
-	if err := e.ports.claimAll(&k.port, &etcdClientPort, &etcdPeerPort); err != nil {
-		return nil, err
-	}
-	// kcp makes new tokens for its admin.kubeconfig at each start; this one outlives a restart.
-	tokens := filepath.Join(dir, "tokens.csv")
-	if err := os.WriteFile(tokens, []byte(kcpAdminToken+`,admin,admin,"system:kcp:admin"`+"\n"), 0o600); err != nil {
-		return nil, err
-	}
-	command := Command{
-		Name: "kcp",
-		Path: binaries.KCP,
-		Args: append([]string{
-			"start",
-			"--root-directory=" + dir,
-			"--bind-address=127.0.0.1",
-			"--secure-port=" + strconv.Itoa(k.port),
-			"--embedded-etcd-client-port=" + strconv.Itoa(etcdClientPort),
-			"--embedded-etcd-peer-port=" + strconv.Itoa(etcdPeerPort),
-			"--token-auth-file=" + tokens,
-			"--enable-home-workspaces=false",
-		}, chosen.args...),
-		Env:          []string{"UNSAFE_E2E_HACK_DISABLE_ETCD_FSYNC=true"},
-		Dir:          dir,
-		Ready:        k.ready,
-		StartTimeout: startTimeout,
-	}
-	err = e.timed("kcp", func() (err error) {
-		k.Process, err = e.Start(ctx, command)
-		return err
-	})
+	err = e.timed("kcp", func() error { return k.start(ctx, binaries.KCP, chosen.args) })
 	if err != nil {
-		return nil, err
-	}
-	if k.admin, err = k.readConfig(); err != nil {
 		return nil, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.kcp = k
 	return k, nil
+}
+
+func (k *KCP) start(ctx context.Context, executable string, extra []string) error {
+	var etcdClientPort, etcdPeerPort int
+	if err := k.env.ports.claimAll(&k.port, &etcdClientPort, &etcdPeerPort); err != nil {
+		return err
+	}
+	// kcp makes new tokens for its admin.kubeconfig at each start; this one outlives a restart.
+	tokens := filepath.Join(k.dir, "tokens.csv")
+	if err := os.WriteFile(tokens, []byte(kcpAdminToken+`,admin,admin,"system:kcp:admin"`+"\n"), 0o600); err != nil {
+		return err
+	}
+	process, err := k.env.Start(ctx, Command{
+		Name: "kcp",
+		Path: executable,
+		Args: append([]string{
+			"start",
+			"--root-directory=" + k.dir,
+			"--bind-address=127.0.0.1",
+			"--secure-port=" + strconv.Itoa(k.port),
+			"--embedded-etcd-client-port=" + strconv.Itoa(etcdClientPort),
+			"--embedded-etcd-peer-port=" + strconv.Itoa(etcdPeerPort),
+			"--embedded-etcd-wal-size-bytes=8000000", // keeps the seed small
+			"--token-auth-file=" + tokens,
+			"--enable-home-workspaces=false",
+		}, extra...),
+		Env:          []string{"UNSAFE_E2E_HACK_DISABLE_ETCD_FSYNC=true"}, // what a killed process wrote is safe with the kernel
+		Dir:          k.dir,
+		Ready:        k.ready,
+		StartTimeout: startTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	k.Process = process
+	k.admin, err = k.readConfig()
+	return err
 }
 
 // ready tells what is missing until workspaces can be made.
@@ -124,8 +145,26 @@ func (k *KCP) ready(ctx context.Context) error {
 	if root.Status.Phase != corev1alpha1.LogicalClusterPhaseReady {
 		return fmt.Errorf("the root workspace is in phase %q", root.Status.Phase)
 	}
-	_, err = client.TenancyV1alpha1().WorkspaceTypes().Get(ctx, "universal", metav1.GetOptions{})
-	return err
+	if _, err := client.TenancyV1alpha1().WorkspaceTypes().Get(ctx, universal, metav1.GetOptions{}); err != nil {
+		return err
+	}
+	return knowsItsURL(ctx, client, config.Host)
+}
+
+// knowsItsURL is nil once the virtual workspaces have the URL of this start; after the seed they have another port.
+func knowsItsURL(ctx context.Context, client kcpclient.Interface, url string) error {
+	slices, err := client.ApisV1alpha1().APIExportEndpointSlices().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, slice := range slices.Items {
+		for _, endpoint := range slice.Status.APIExportEndpoints {
+			if !strings.HasPrefix(endpoint.URL, url+"/") {
+				return fmt.Errorf("the virtual workspace of %s is still at %s", slice.Name, endpoint.URL)
+			}
+		}
+	}
+	return nil
 }
 
 // readConfig needs the certificate that kcp makes for itself at its first start.
@@ -173,7 +212,7 @@ type Workspace struct {
 	Cluster logicalcluster.Name
 }
 
-// CreateWorkspace makes a workspace of the parent's default type and waits until it is ready.
+// CreateWorkspace makes a workspace of the type "universal" and waits until it is ready.
 func (k *KCP) CreateWorkspace(ctx context.Context, parent logicalcluster.Path, name string) (Workspace, error) {
 	wrap := func(err error) error { return fmt.Errorf("creating workspace %s: %w", parent.Join(name), err) }
 	client, err := kcpclient.NewForConfig(k.WorkspaceConfig(parent))
@@ -181,7 +220,12 @@ func (k *KCP) CreateWorkspace(ctx context.Context, parent logicalcluster.Path, n
 		return Workspace{}, wrap(err)
 	}
 	workspaces := client.TenancyV1alpha1().Workspaces()
-	object := &tenancyv1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	object := &tenancyv1alpha1.Workspace{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: tenancyv1alpha1.WorkspaceSpec{
+			Type: &tenancyv1alpha1.WorkspaceTypeReference{Name: universal, Path: Root.String()},
+		},
+	}
 	if _, err := workspaces.Create(ctx, object, metav1.CreateOptions{}); err != nil {
 		return Workspace{}, wrap(err)
 	}

@@ -8,5 +8,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if end := os.Getenv(ownerEnding); end != "" {
+		beOwner(end)
+	}
 	os.Exit(env.Main(m, env.WithKCP(), env.WithCluster("alpha")))
 }

@@ -47,11 +47,7 @@ type Process struct {
 // Start starts a process and waits until it is ready. Its standard output and error go to [Process.Output].
 // The error of a failed start holds the command and the last lines of output.
 func (e *Env) Start(ctx context.Context, command Command) (*Process, error) {
-	log, err := e.newLogFile(command.Name)
-	if err != nil {
-		return nil, err
-	}
-	p := &Process{env: e, command: command, log: log}
+	p := &Process{env: e, command: command, log: e.newLogFile(command.Name)}
 	if err := e.adopt(p); err != nil {
 		return nil, err
 	}

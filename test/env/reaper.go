@@ -27,7 +27,7 @@ while read -r what group; do
 	groups=$rest
 done
 for g in $groups; do
-	kill -KILL -- "-$g"
+	kill -s KILL -- "-$g" # dash knows no -KILL before --
 done
 tries=0
 until rm -rf -- "$1" || [ "$tries" -ge 50 ]; do

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,8 @@ type serverModule struct {
 	packages []string
 	// version is what the servers report, made from the version of pinned. Empty if they know it themselves.
 	version func(module modFile) string
+	// fill sets the fields of Binaries that come from this module; no two modules set the same.
+	fill func(binaries *Binaries, dir string)
 	// data are files of dependencies that are needed at run time, concatenated into one file each.
 	data []dataFile
 }
@@ -55,10 +58,21 @@ type dataFile struct {
 func serverModules() []serverModule {
 	return []serverModule{
 		{
-			name:     "kubernetes",
-			pinned:   "k8s.io/kubernetes",
-			packages: []string{"./etcd", "k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kube-controller-manager", "k8s.io/kubernetes/cmd/kube-scheduler"},
-			version:  func(module modFile) string { return module.version("k8s.io/kubernetes") },
+			name:   "kubernetes",
+			pinned: "k8s.io/kubernetes",
+			packages: []string{
+				"./etcd",
+				"k8s.io/kubernetes/cmd/kube-apiserver",
+				"k8s.io/kubernetes/cmd/kube-controller-manager",
+				"k8s.io/kubernetes/cmd/kube-scheduler",
+			},
+			version: func(module modFile) string { return module.version("k8s.io/kubernetes") },
+			fill: func(binaries *Binaries, dir string) {
+				binaries.Etcd = filepath.Join(dir, "etcd")
+				binaries.KubeAPIServer = filepath.Join(dir, "kube-apiserver")
+				binaries.KubeControllerManager = filepath.Join(dir, "kube-controller-manager")
+				binaries.KubeScheduler = filepath.Join(dir, "kube-scheduler")
+			},
 		},
 		{
 			name:     "kcp",
@@ -67,11 +81,16 @@ func serverModules() []serverModule {
 			version: func(module modFile) string {
 				return module.version("k8s.io/kubernetes") + "+kcp-" + module.version("github.com/kcp-dev/kcp")
 			},
+			fill: func(binaries *Binaries, dir string) { binaries.KCP = filepath.Join(dir, "kcp") },
 		},
 		{
 			name:     "kwok",
 			pinned:   "sigs.k8s.io/kwok",
 			packages: []string{"sigs.k8s.io/kwok/cmd/kwok"},
+			fill: func(binaries *Binaries, dir string) {
+				binaries.Kwok = filepath.Join(dir, "kwok")
+				binaries.KwokStages = filepath.Join(dir, "stages.yaml")
+			},
 			data: []dataFile{{
 				name:   "stages.yaml",
 				module: "sigs.k8s.io/kwok",
@@ -90,12 +109,18 @@ func serverModules() []serverModule {
 // EnsureServers returns all servers, and builds those that the cache does not hold. It writes what it builds to progress,
 // which may be nil. Processes that call it at the same time do not build anything twice.
 func EnsureServers(ctx context.Context, progress io.Writer) (Binaries, error) {
-	return ensure(ctx, printerTo(progress), "kcp", "kubernetes", "kwok")
+	print := printerTo(progress)
+	binaries, err := ensure(ctx, print, "kcp", "kubernetes", "kwok")
+	if err != nil {
+		return Binaries{}, err
+	}
+	_, err = ensureSeed(ctx, print, binaries)
+	return binaries, err
 }
 
 // ensure returns the executables of the named modules; the others stay empty.
 func ensure(ctx context.Context, print func(string, ...any), names ...string) (Binaries, error) {
-	cache, err := CacheDir()
+	cache, err := serverCache()
 	if err != nil {
 		return Binaries{}, err
 	}
@@ -107,51 +132,19 @@ func ensure(ctx context.Context, print func(string, ...any), names ...string) (B
 	// Two at a time: the link steps, which use one core, overlap with compiling, and memory suffices on a small machine.
 	building, ctx := errgroup.WithContext(ctx)
 	building.SetLimit(2)
-	dirs := make(map[string]*string)
+	var binaries Binaries
 	for _, module := range serverModules() {
-		dir := new(string)
-		dirs[module.name] = dir
-		if !contains(names, module.name) {
+		if !slices.Contains(names, module.name) {
 			continue
 		}
-		build := serverBuild{
-			serverModule: module,
-			source:       filepath.Join(root, "hack", "servers", module.name),
-			cache:        filepath.Join(cache, "servers"),
-			print:        print,
-		}
-		building.Go(func() (err error) {
-			*dir, err = build.ensure(ctx)
+		build := serverBuild{module, filepath.Join(root, "hack", "servers", module.name), cache, print}
+		building.Go(func() error {
+			dir, err := build.ensure(ctx)
+			module.fill(&binaries, dir)
 			return err
 		})
 	}
-	if err := building.Wait(); err != nil {
-		return Binaries{}, err
-	}
-	in := func(module, file string) string {
-		if *dirs[module] == "" {
-			return ""
-		}
-		return filepath.Join(*dirs[module], file)
-	}
-	return Binaries{
-		KCP:                   in("kcp", "kcp"),
-		Etcd:                  in("kubernetes", "etcd"),
-		KubeAPIServer:         in("kubernetes", "kube-apiserver"),
-		KubeControllerManager: in("kubernetes", "kube-controller-manager"),
-		KubeScheduler:         in("kubernetes", "kube-scheduler"),
-		Kwok:                  in("kwok", "kwok"),
-		KwokStages:            in("kwok", "stages.yaml"),
-	}, nil
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return binaries, building.Wait()
 }
 
 // CacheDir is where servers and programs are kept between runs: workload-syncer in $XDG_CACHE_HOME, or else in ~/.cache.
@@ -165,6 +158,11 @@ func CacheDir() (string, error) {
 		base = filepath.Join(home, ".cache")
 	}
 	return filepath.Join(base, "workload-syncer"), nil
+}
+
+func serverCache() (string, error) {
+	cache, err := CacheDir()
+	return filepath.Join(cache, "servers"), err
 }
 
 // moduleRoot finds the top of this repository above the working directory.
@@ -192,7 +190,7 @@ type serverBuild struct {
 	print  func(string, ...any)
 }
 
-// ensure returns the directory that holds the executables. It appears by a rename, so it is complete if it is there.
+// ensure returns the directory that holds the executables.
 func (b serverBuild) ensure(ctx context.Context) (string, error) {
 	gomod, err := os.ReadFile(filepath.Join(b.source, "go.mod"))
 	if err != nil {
@@ -204,49 +202,54 @@ func (b serverBuild) ensure(ctx context.Context) (string, error) {
 		return "", err
 	}
 	final := filepath.Join(b.cache, b.name+"-"+key)
-	if isDir(final) {
-		return final, nil
-	}
-
-	if err := os.MkdirAll(b.cache, 0o755); err != nil {
-		return "", err
-	}
-	unlock, err := lock(ctx, filepath.Join(b.cache, b.name+".lock"), func() {
+	return final, makeOnce(ctx, final, func() {
 		b.print("waiting for another process that builds %s", b.name)
+	}, func(partial string) error {
+		return b.build(ctx, module, partial)
 	})
+}
+
+// makeOnce makes a directory by a rename, so that it is complete if it is there. Of several processes that need it only one
+// calls fill, with the path of a directory to make; the others call waiting.
+func makeOnce(ctx context.Context, final string, waiting func(), fill func(partial string) error) (err error) {
+	if isDir(final) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(final), 0o755); err != nil {
+		return err
+	}
+	unlock, err := lock(ctx, final+".lock", waiting)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = unlock.Close() }()
 	if isDir(final) {
-		return final, nil
+		return nil
 	}
-	return final, b.build(ctx, module, final)
-}
-
-func (b serverBuild) build(ctx context.Context, module modFile, final string) (err error) {
-	what := b.name + " " + module.version(b.pinned)
-	partial := filepath.Join(b.cache, b.name+".partial") // left by a build that was killed; the lock makes it ours
+	partial := final + ".partial" // left by a process that was killed; the lock makes it ours
 	if err := os.RemoveAll(partial); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(partial)) }()
+	if err := fill(partial); err != nil {
+		return errors.Join(err, os.RemoveAll(partial))
+	}
+	return os.Rename(partial, final)
+}
 
+func (b serverBuild) build(ctx context.Context, module modFile, to string) error {
+	what := b.name + " " + module.version(b.pinned)
 	began := time.Now()
 	b.print("building %s, which takes minutes on a cold Go build cache", what)
 	stop := b.tellElapsed(what, began)
 	defer stop()
-	output := append([]string{"build", "-o", partial + string(filepath.Separator)}, b.goBuildArgs(module)...)
-	if _, err := b.goTool(ctx, output...); err != nil {
+	arguments := append([]string{"build", "-o", to + string(filepath.Separator)}, b.goBuildArgs(module)...)
+	if _, err := b.goTool(ctx, arguments...); err != nil {
 		return fmt.Errorf("building %s in %s: %w", what, b.source, err)
 	}
 	for _, data := range b.data {
-		if err := b.collect(ctx, data, partial); err != nil {
+		if err := b.collect(ctx, data, to); err != nil {
 			return fmt.Errorf("collecting %s of %s: %w", data.name, what, err)
 		}
-	}
-	if err := os.Rename(partial, final); err != nil {
-		return err
 	}
 	b.print("built %s in %s", what, time.Since(began).Round(time.Second))
 	return nil

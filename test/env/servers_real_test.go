@@ -201,3 +201,19 @@ func deployment(name string, replicas int32) *appsv1.Deployment {
 		},
 	}
 }
+
+func TestServersTellTheirVersions(t *testing.T) {
+	e := env.For(t)
+	for _, tc := range []struct {
+		config *rest.Config
+		want   string
+	}{
+		{e.Cluster("alpha").AdminConfig(), "v1.36.1"},
+		{e.KCP().WorkspaceConfig(env.Root), "v1.32.3+kcp-v0.28.1"},
+	} {
+		got, err := clientFor(t, tc.config).Discovery().ServerVersion()
+		if err != nil || got.GitVersion != tc.want {
+			t.Errorf("version is %v, %v; want %s", got, err, tc.want)
+		}
+	}
+}
