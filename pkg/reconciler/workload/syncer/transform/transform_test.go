@@ -50,6 +50,7 @@ var fixtures = []struct {
 	gvr        schema.GroupVersionResource
 	autoscaled bool
 }{
+	{dir: "autoscaler-of-two-metrics-with-behavior", gvr: of("autoscaling", "v2", "horizontalpodautoscalers")},
 	{dir: "clusterrole", gvr: of("rbac.authorization.k8s.io", "v1", "clusterroles")},
 	{dir: "clusterrole-put-together-from-others", gvr: of("rbac.authorization.k8s.io", "v1", "clusterroles")},
 	{dir: "configmap", gvr: core("configmaps")},
@@ -60,13 +61,18 @@ var fixtures = []struct {
 	{dir: "deployment-read-from-a-server-that-runs-it", gvr: apps("deployments")},
 	{dir: "deployment-under-an-autoscaler", gvr: apps("deployments"), autoscaled: true},
 	{dir: "deployment-with-a-spec-diff-for-this-target", gvr: apps("deployments")},
+	{dir: "deployment-with-values-that-servers-rewrite", gvr: apps("deployments")},
+	{dir: "endpoints-of-a-service-without-selector", gvr: core("endpoints")},
 	{dir: "forged-marks", gvr: apps("deployments")},
 	{dir: "horizontalpodautoscaler", gvr: of("autoscaling", "v2", "horizontalpodautoscalers")},
 	{dir: "ingress", gvr: of("networking.k8s.io", "v1", "ingresses")},
 	{dir: "job", gvr: of("batch", "v1", "jobs")},
 	{dir: "job-with-its-own-selector", gvr: of("batch", "v1", "jobs")},
+	{dir: "limitrange", gvr: core("limitranges")},
 	{dir: "networkpolicy", gvr: of("networking.k8s.io", "v1", "networkpolicies")},
+	{dir: "networkpolicy-without-policy-types", gvr: of("networking.k8s.io", "v1", "networkpolicies")},
 	{dir: "persistentvolumeclaim", gvr: core("persistentvolumeclaims")},
+	{dir: "pod", gvr: core("pods")},
 	{dir: "poddisruptionbudget", gvr: of("policy", "v1", "poddisruptionbudgets")},
 	{dir: "role", gvr: of("rbac.authorization.k8s.io", "v1", "roles")},
 	{dir: "rolebinding", gvr: of("rbac.authorization.k8s.io", "v1", "rolebindings")},
@@ -76,6 +82,7 @@ var fixtures = []struct {
 	{dir: "service-headless", gvr: core("services")},
 	{dir: "service-with-load-balancer", gvr: core("services")},
 	{dir: "service-with-node-ports", gvr: core("services")},
+	{dir: "service-with-two-families", gvr: core("services")},
 	{dir: "serviceaccount", gvr: core("serviceaccounts")},
 	{dir: "statefulset", gvr: apps("statefulsets")},
 }
