@@ -22,7 +22,7 @@ func Drifted(desired, observed *unstructured.Unstructured) (field string, drifte
 		return "", true
 	}
 	c := comparisonFor(desired)
-	path, drifted := c.differentField(desired.Object, observed.Object, root)
+	path, drifted := c.differentField(desired.Object, observed.Object, place{})
 	return strings.TrimPrefix(path, "."), drifted
 }
 
@@ -36,13 +36,17 @@ type comparison struct {
 	custom bool
 }
 
-// place is where a value stands: the name of its field and of the field that holds that. Items of a list are named [].
-type place struct{ parent, name string }
+// place is where a value stands: how deep, the name of its field, and that of the field that holds it. The object itself
+// is at the zero place.
+type place struct {
+	depth        int
+	parent, name string
+}
 
-var (
-	root     = place{name: "/"}
-	metadata = place{parent: "/", name: "metadata"}
-)
+func (p place) field(name string) place { return place{depth: p.depth + 1, parent: p.name, name: name} }
+
+// item is one of a list; it has no name of its own.
+func (p place) item() place { return p.field("[]") }
 
 func (c comparison) differentField(want, have map[string]any, at place) (path string, differs bool) {
 	first := ""
@@ -50,7 +54,7 @@ func (c comparison) differentField(want, have map[string]any, at place) (path st
 		if differs && name >= first || !isCompared(at, name) {
 			continue
 		}
-		if rest, d := c.difference(value, have[name], place{parent: at.name, name: name}); d {
+		if rest, d := c.difference(value, have[name], at.field(name)); d {
 			first, path, differs = name, rest, true
 		}
 	}
@@ -62,10 +66,10 @@ func (c comparison) differentField(want, have map[string]any, at place) (path st
 
 // isCompared leaves out what identifies the objects, what is never written down, and what the server sets.
 func isCompared(at place, name string) bool {
-	switch at {
-	case root:
+	switch {
+	case at.depth == 0:
 		return name != "apiVersion" && name != "kind" && name != "status"
-	case metadata:
+	case at.depth == 1 && at.name == "metadata":
 		return name == "labels" || name == "annotations"
 	}
 	return true
@@ -102,7 +106,7 @@ func (c comparison) differentItem(want, have []any, at place) (path string, diff
 		return "", true
 	}
 	for i := range want {
-		if rest, differs := c.difference(want[i], have[i], place{parent: at.name, name: "[]"}); differs {
+		if rest, differs := c.difference(want[i], have[i], at.item()); differs {
 			return "[" + strconv.Itoa(i) + "]" + rest, true
 		}
 	}
@@ -118,7 +122,7 @@ func (c comparison) differentKeyed(want, have []any, at place, keys []string) (p
 		if i < 0 {
 			return keyed(item, keys), true
 		}
-		if rest, differs := c.difference(item, have[i], place{parent: at.name, name: "[]"}); differs {
+		if rest, differs := c.difference(item, have[i], at.item()); differs {
 			return keyed(item, keys) + rest, true
 		}
 		next = i + 1

@@ -8,15 +8,15 @@ import (
 
 // podSpecPaths says where kinds of Kubernetes hold a pod's spec.
 var podSpecPaths = map[schema.GroupResource][]string{
-	{Resource: "pods"}:                       {"spec"},
-	{Resource: "podtemplates"}:               {"template", "spec"},
-	{Resource: "replicationcontrollers"}:     {"spec", "template", "spec"},
-	{Group: "apps", Resource: "replicasets"}: {"spec", "template", "spec"},
-	{Group: "apps", Resource: "deployments"}: {"spec", "template", "spec"},
-	{Group: "apps", Resource: "daemonsets"}:  {"spec", "template", "spec"},
-	statefulSets:                             {"spec", "template", "spec"},
-	jobs:                                     {"spec", "template", "spec"},
-	cronJobs:                                 {"spec", "jobTemplate", "spec", "template", "spec"},
+	pods:                   {"spec"},
+	podTemplates:           {"template", "spec"},
+	replicationControllers: {"spec", "template", "spec"},
+	replicaSets:            {"spec", "template", "spec"},
+	deployments:            {"spec", "template", "spec"},
+	daemonSets:             {"spec", "template", "spec"},
+	statefulSets:           {"spec", "template", "spec"},
+	jobs:                   {"spec", "template", "spec"},
+	cronJobs:               {"spec", "jobTemplate", "spec", "template", "spec"},
 }
 
 // podSpecPath is the path to the pod's spec; append to it is safe.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 )
 
@@ -76,25 +78,24 @@ func dropUpstreamOnly(d *draft) error {
 // controllerNotes are annotations that controllers and conversions write for themselves. Those of the upstream object
 // tell of another life of it, those of the copy belong to the downstream controllers. A trailing slash stands for all
 // names of that domain.
-var controllerNotes = map[string][]string{
-	"deployments.apps":                {"deployment.kubernetes.io/"},
-	"replicasets.apps":                {"deployment.kubernetes.io/"},
-	"daemonsets.apps":                 {"deprecated.daemonset.template.generation"},
-	"jobs.batch":                      {"batch.kubernetes.io/job-tracking"},
-	"endpoints":                       {"endpoints.kubernetes.io/last-change-trigger-time"},
-	"endpointslices.discovery.k8s.io": {"endpoints.kubernetes.io/last-change-trigger-time"},
-	"persistentvolumeclaims": {
-		"pv.kubernetes.io/", "volume.kubernetes.io/selected-node",
+var controllerNotes = map[schema.GroupResource][]string{
+	deployments:    {"deployment.kubernetes.io/"},
+	replicaSets:    {"deployment.kubernetes.io/"},
+	daemonSets:     {"deprecated.daemonset.template.generation"},
+	jobs:           {"batch.kubernetes.io/job-tracking"},
+	endpoints:      {"endpoints.kubernetes.io/last-change-trigger-time"},
+	endpointSlices: {"endpoints.kubernetes.io/last-change-trigger-time"},
+	persistentVolumeClaims: {
+		"pv.kubernetes.io/", "volume.kubernetes.io/selected-node", "volume.kubernetes.io/storage-resizer",
 		"volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner",
-		"volume.kubernetes.io/storage-resizer",
 	},
-	"horizontalpodautoscalers.autoscaling": {
+	horizontalPodAutoscalers: {
 		"autoscaling.alpha.kubernetes.io/conditions", "autoscaling.alpha.kubernetes.io/current-metrics",
 	},
 }
 
 func dropControllerNotes(d *draft) error {
-	for _, note := range controllerNotes[d.resource.String()] {
+	for _, note := range controllerNotes[d.resource] {
 		if !strings.HasSuffix(note, "/") {
 			delete(d.annotations, note)
 			continue

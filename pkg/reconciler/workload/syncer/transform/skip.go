@@ -16,7 +16,7 @@ type nature struct {
 
 var natures = []nature{
 	{
-		schema.GroupResource{Resource: "configmaps"}, isNamed("kube-root-ca.crt", "openshift-service-ca.crt"),
+		configMaps, isNamed("kube-root-ca.crt", "openshift-service-ca.crt"),
 		"every cluster publishes its own CA in this ConfigMap",
 	},
 	{
@@ -24,7 +24,7 @@ var natures = []nature{
 		"every namespace has its own default ServiceAccount",
 	},
 	{
-		schema.GroupResource{Resource: "secrets"}, isAccountToken,
+		secrets, isAccountToken,
 		"the token in it is valid at the API server that issued it only",
 	},
 	{
@@ -32,19 +32,19 @@ var natures = []nature{
 		"it is the way to this workspace's API server",
 	},
 	{
-		schema.GroupResource{Resource: "endpoints"}, isKubernetesService,
+		endpoints, isKubernetesService,
 		"it is the way to this workspace's API server",
 	},
 	{
-		schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}, isControlledBy("Service", "Endpoints"),
+		endpointSlices, isControlledBy("Service", "Endpoints"),
 		"the cluster derives it from the Service",
 	},
 	{
-		schema.GroupResource{Group: "apps", Resource: "replicasets"}, isControlledBy("Deployment"),
+		replicaSets, isControlledBy("Deployment"),
 		"the cluster derives it from the Deployment",
 	},
 	{
-		schema.GroupResource{Group: "apps", Resource: "controllerrevisions"}, isControlledBy("StatefulSet", "DaemonSet"),
+		controllerRevisions, isControlledBy("StatefulSet", "DaemonSet"),
 		"the cluster derives it from its owner",
 	},
 	{
@@ -52,7 +52,7 @@ var natures = []nature{
 		"the cluster derives it from the CronJob",
 	},
 	{
-		schema.GroupResource{Resource: "pods"},
+		pods,
 		isControlledBy("ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController"),
 		"the cluster derives it from its owner",
 	},

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -13,8 +14,12 @@ import (
 // maxPatchGrowth bounds by how many bytes the copy operations of one patch may make a spec grow: each can double it.
 const maxPatchGrowth = 1 << 20
 
-func hasSpecDiff(d *draft) bool {
-	return d.Upstream.GetAnnotations()[workloadv1alpha1.SpecDiffAnnotation(d.Key)] != ""
+func hasSpecDiff(d *draft) bool { return d.specDiff() != "" }
+
+func (d *draft) specDiff() string {
+	annotations := look(d.Upstream.Object, "metadata", "annotations")
+	diff, _ := annotations[workloadv1alpha1.SpecDiffAnnotation(d.Key)].(string)
+	return diff
 }
 
 // applySpecDiff changes the spec as the annotation for this target says. Paths of the patch start at the spec.
@@ -24,7 +29,7 @@ func applySpecDiff(d *draft) error {
 	if spec == nil {
 		return fmt.Errorf("annotation %s: the object has no spec to patch", annotation)
 	}
-	patched, err := patchJSON(spec, d.Upstream.GetAnnotations()[annotation])
+	patched, err := patchJSON(spec, d.specDiff())
 	if err != nil {
 		return fmt.Errorf("annotation %s: %w", annotation, err)
 	}
@@ -47,7 +52,7 @@ func patchJSON(spec map[string]any, diff string) (map[string]any, error) {
 	}
 	var patched map[string]any
 	if err := utiljson.Unmarshal(after, &patched); err != nil || patched == nil {
-		return nil, fmt.Errorf("the patched spec is not an object")
+		return nil, errors.New("the patched spec is not an object")
 	}
 	return patched, nil
 }

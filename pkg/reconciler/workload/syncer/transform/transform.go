@@ -92,16 +92,31 @@ var steps = []step{
 }
 
 var (
-	services               = schema.GroupResource{Resource: "services"}
-	serviceAccounts        = schema.GroupResource{Resource: "serviceaccounts"}
+	configMaps             = schema.GroupResource{Resource: "configmaps"}
+	endpoints              = schema.GroupResource{Resource: "endpoints"}
 	persistentVolumeClaims = schema.GroupResource{Resource: "persistentvolumeclaims"}
-	statefulSets           = schema.GroupResource{Group: "apps", Resource: "statefulsets"}
-	jobs                   = schema.GroupResource{Group: "batch", Resource: "jobs"}
-	cronJobs               = schema.GroupResource{Group: "batch", Resource: "cronjobs"}
-	networkPolicies        = schema.GroupResource{Group: "networking.k8s.io", Resource: "networkpolicies"}
-	roleBindings           = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "rolebindings"}
-	clusterRoles           = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterroles"}
-	clusterRoleBindings    = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"}
+	pods                   = schema.GroupResource{Resource: "pods"}
+	podTemplates           = schema.GroupResource{Resource: "podtemplates"}
+	replicationControllers = schema.GroupResource{Resource: "replicationcontrollers"}
+	secrets                = schema.GroupResource{Resource: "secrets"}
+	serviceAccounts        = schema.GroupResource{Resource: "serviceaccounts"}
+	services               = schema.GroupResource{Resource: "services"}
+
+	controllerRevisions = schema.GroupResource{Group: "apps", Resource: "controllerrevisions"}
+	daemonSets          = schema.GroupResource{Group: "apps", Resource: "daemonsets"}
+	deployments         = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	replicaSets         = schema.GroupResource{Group: "apps", Resource: "replicasets"}
+	statefulSets        = schema.GroupResource{Group: "apps", Resource: "statefulsets"}
+
+	cronJobs                 = schema.GroupResource{Group: "batch", Resource: "cronjobs"}
+	endpointSlices           = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
+	horizontalPodAutoscalers = schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}
+	jobs                     = schema.GroupResource{Group: "batch", Resource: "jobs"}
+	networkPolicies          = schema.GroupResource{Group: "networking.k8s.io", Resource: "networkpolicies"}
+
+	clusterRoleBindings = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterrolebindings"}
+	clusterRoles        = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "clusterroles"}
+	roleBindings        = schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "rolebindings"}
 )
 
 func always(*draft) bool { return true }
