@@ -1,0 +1,46 @@
+# All of this works on a fresh clone with Go, git, make and a network. What is expensive to build (servers, tools) is kept
+# in the user's cache directory under a name made from its pinned versions, so a second clone finds it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help: ## Show what there is to make.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the commands into bin/.
+	go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: ## See a Deployment in a kcp workspace run on a cluster. DEMO_KEEP=1 keeps it running.
+	@go build -o bin/ ./test/demo
+	@exec bin/demo
+
+.PHONY: test
+test: ## Run all tests, those on real servers included. ARGS="-phase unit", ARGS="-- -run TestA07": only some.
+	@go build -o bin/test-runner ./hack/test
+	@exec bin/test-runner $(ARGS)
+
+.PHONY: lint
+lint: ## Run the linters.
+	@linter=$$(hack/tools/tool golangci-lint) && exec "$$linter" run
+
+.PHONY: generate
+generate: ## Generate code, manifests and references into place.
+	go run ./hack/generate
+	go run ./hack/flags
+
+.PHONY: verify
+verify: ## Generate everything and fail if that changes a file.
+	@hack/verify
+
+.PHONY: servers
+servers: ## Build the servers that tests and demo run, unless the cache has them.
+	go run ./test/env/cmd/servers
+
+.PHONY: clean
+clean: ## Remove what was built in this tree; caches outside of it stay.
+	rm -rf bin

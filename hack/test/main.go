@@ -1,0 +1,158 @@
+// Command test runs all tests and tells at the end what passed, what failed and what it took.
+//
+//	go run ./hack/test [-phase unit|servers] [-- arguments of go test, such as -run TestA07]
+//
+// It has two phases: tests that need nothing, under the race detector, and tests on real servers, one package at a time.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	only := flag.String("phase", "", "run only this phase: unit or servers")
+	flag.Parse()
+	failed, err := run(ctx, *only, flag.Args())
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	if failed || err != nil {
+		os.Exit(1)
+	}
+}
+
+// phase is a set of packages that are tested in one way.
+type phase struct {
+	name     string
+	about    string
+	packages func(path string) bool
+	// arguments of go test.
+	arguments []string
+	// format of gotestsum: what is seen while the tests run.
+	format string
+}
+
+// serverTests are the folders whose tests start real servers.
+var serverTests = []string{"/test/env", "/test/e2e", "/test/chaos"}
+
+func needsServers(path string) bool {
+	return slices.ContainsFunc(serverTests, func(folder string) bool {
+		return strings.HasSuffix(path, folder) || strings.Contains(path, folder+"/")
+	})
+}
+
+func phases(raceDetector bool) []phase {
+	unit := phase{
+		name: "unit", about: "with the race detector", format: "pkgname-and-test-fails",
+		packages:  func(path string) bool { return !needsServers(path) },
+		arguments: []string{"-race", "-timeout=10m"},
+	}
+	if !raceDetector {
+		unit.about = "WITHOUT the race detector, which needs a C compiler"
+		unit.arguments = []string{"-timeout=10m"}
+	}
+	return []phase{unit, {
+		name: "servers", about: "on real servers", format: "testname",
+		packages: needsServers,
+		// Packages share the machine's cores with the servers that they start, so they take turns. What depends on
+		// other processes is never taken from the cache.
+		arguments: []string{"-p=1", "-count=1", "-timeout=60m"},
+	}}
+}
+
+func run(ctx context.Context, only string, extra []string) (failed bool, err error) {
+	started := time.Now()
+	runner, err := output(ctx, "hack/tools/tool", "gotestsum")
+	if err != nil {
+		return true, err
+	}
+	packages, err := output(ctx, "go", "list", "./...")
+	if err != nil {
+		return true, err
+	}
+	compiler, err := output(ctx, "go", "env", "CGO_ENABLED")
+	if err != nil {
+		return true, err
+	}
+	records, err := os.MkdirTemp("", "workload-syncer-test-")
+	if err != nil {
+		return true, err
+	}
+	defer os.RemoveAll(records)
+
+	var total results
+	known := false
+	for _, p := range phases(compiler == "1") {
+		if only != "" && only != p.name {
+			continue
+		}
+		known = true
+		paths := slices.DeleteFunc(strings.Fields(packages), func(path string) bool { return !p.packages(path) })
+		result, err := p.run(ctx, runner, filepath.Join(records, p.name), paths, extra)
+		total = append(total, result...)
+		if err != nil {
+			return true, err
+		}
+	}
+	if !known {
+		return true, fmt.Errorf("there is no phase %q: unit or servers", only)
+	}
+	total.summarize(os.Stdout, time.Since(started))
+	return total.failed() > 0, nil
+}
+
+// run tests the packages of the phase. Failed tests are results, not an error.
+func (p phase) run(ctx context.Context, runner, record string, packages, extra []string) (results, error) {
+	if len(packages) == 0 {
+		return nil, nil
+	}
+	fmt.Printf("==> %s tests, %s: %d packages\n", p.name, p.about, len(packages))
+	arguments := slices.Concat(
+		[]string{"--format=" + p.format, "--hide-summary=skipped,failed,output", "--jsonfile=" + record, "--"}, p.arguments, extra, packages)
+	command := exec.CommandContext(ctx, runner, arguments...)
+	command.Stdout, command.Stderr = os.Stdout, os.Stderr
+	// Tests that are told to stop remove what they made; only those that do not are killed.
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.WaitDelay = time.Minute
+	failure := command.Run()
+
+	raw, err := os.ReadFile(record)
+	if err != nil {
+		return nil, errors.Join(failure, err)
+	}
+	found, err := read(bufio.NewReader(bytes.NewReader(raw)))
+	if err != nil {
+		return nil, err
+	}
+	if failure != nil && found.failed() == 0 {
+		return found, fmt.Errorf("the %s tests did not end as they should: %w", p.name, failure)
+	}
+	return found, ctx.Err()
+}
+
+// output runs a command and returns what it prints, without the line's end.
+func output(ctx context.Context, name string, arguments ...string) (string, error) {
+	var stdout strings.Builder
+	command := exec.CommandContext(ctx, name, arguments...)
+	command.Stdout, command.Stderr = io.Writer(&stdout), os.Stderr
+	if err := command.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w", name, strings.Join(arguments, " "), err)
+	}
+	return strings.TrimSpace(stdout.String()), nil
+}

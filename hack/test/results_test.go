@@ -1,0 +1,62 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+const events = `
+{"Action":"start","Package":"m/a"}
+{"Action":"run","Package":"m/a","Test":"TestGood"}
+{"Action":"output","Package":"m/a","Test":"TestGood","Output":"--- PASS"}
+{"Action":"pass","Package":"m/a","Test":"TestGood/part","Elapsed":1}
+{"Action":"pass","Package":"m/a","Test":"TestGood","Elapsed":2.5}
+{"Action":"skip","Package":"m/a","Test":"TestNotHere","Elapsed":0}
+{"Action":"pass","Package":"m/a","Elapsed":3}
+{"Action":"fail","Package":"m/b","Test":"TestBad","Elapsed":0.1}
+{"Action":"fail","Package":"m/b","Elapsed":0.2}
+{"ImportPath":"m/c","Action":"build-fail"}
+{"Action":"fail","Package":"m/c","Elapsed":0}
+{"Action":"skip","Package":"m/without/tests","Elapsed":0}
+`
+
+func TestSummary(t *testing.T) {
+	found, err := read(strings.NewReader(events))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	found.summarize(&told, 61*time.Second)
+	want := `
+Skipped:
+  m/a.TestNotHere (0.0s)
+Slowest:
+  m/a.TestGood (2.5s)
+Failed:
+  m/b.TestBad (0.1s)
+  m/c.(does not build or end) (0.0s)
+3 packages, 1 tests skipped, 1m1s
+1 passed, 2 failed
+`
+	if told.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", told.String(), want)
+	}
+}
+
+func TestPhasesShareAllPackages(t *testing.T) {
+	for path, servers := range map[string]bool{
+		"m/pkg/a":         false,
+		"m/test/layers":   false,
+		"m/test/env":      true,
+		"m/test/e2e":      true,
+		"m/test/e2e/deep": true,
+		"m/test/envelope": false,
+	} {
+		for _, p := range phases(true) {
+			if got, want := p.packages(path), (p.name == "servers") == servers; got != want {
+				t.Errorf("phase %s tests %s: %t, want %t", p.name, path, got, want)
+			}
+		}
+	}
+}
