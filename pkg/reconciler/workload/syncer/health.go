@@ -37,6 +37,7 @@ type link struct {
 // newLink gives the configuration its metrics, traces and circuit breaker.
 func newLink(name string, config *rest.Config, requests *tmc.ClientMetrics, tracing *tmc.Tracing, recovery *tmc.Recovery) (*link, error) {
 	l := &link{name: name, config: rest.CopyConfig(config), connection: requests.Connection(name)}
+	l.config.WarningHandlerWithContext = rest.NoWarnings{} // about types that we list, not about anybody's objects
 	l.config.Wrap(tmc.InstrumentTransport(requests, name))
 	l.config.Wrap(tracing.InstrumentTransport())
 	var err error

@@ -165,9 +165,6 @@ func (s *Syncer) Address(name string) string { return s.listeners[name] }
 func (s *Syncer) Run(ctx context.Context) error {
 	parts := []tmc.Part{s.tracing.Part()}
 	parts = append(append(parts, s.servers...), tmc.Part{Name: "syncer", Run: s.work})
-	for name, address := range s.listeners {
-		klog.FromContext(ctx).Info("Serving", "what", name, "address", address)
-	}
 	return tmc.RunParts(ctx, stopTimeout, parts...)
 }
 
