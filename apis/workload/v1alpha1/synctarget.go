@@ -76,7 +76,7 @@ type SyncTargetSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 63 && k.matches('^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$'))",message="keys must be at most 63 letters, digits, '-', '_', '.' or '/', and begin and end with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 63 && k.matches('^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$'))",message="must have keys of at most 63 letters, digits, '-', '_', '.' or '/', which begin and end with a letter or digit"
 	Cells map[string]CellValue `json:"cells,omitempty"`
 
 	// taints keep workloads away that do not tolerate them.
@@ -107,7 +107,8 @@ type WorkloadCluster struct {
 
 // APIExportReference names an APIExport.
 type APIExportReference struct {
-	// path is the workspace that holds the APIExport, for example root:compute. Empty is the SyncTarget's own workspace.
+	// path is the workspace that holds the APIExport, for example root:compute. Empty is the export of that name that the
+	// SyncTarget's own workspace holds or has bound.
 	//
 	// +optional
 	// +kubebuilder:default=""

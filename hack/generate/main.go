@@ -1,0 +1,33 @@
+// Command generate makes everything in this repository that is made from something else, except the reference of flags:
+//
+//   - deepcopy functions of apis/, and the CustomResourceDefinition of the SyncTarget (controller-gen, pinned in hack/tools)
+//   - config/kcp/workload: the APIExport workload.kcp.io and its APIResourceSchema, from that CustomResourceDefinition
+//   - config/kcp/kubernetes: the APIExport kubernetes and its APIResourceSchemas, from the OpenAPI documents of a real
+//     kube-apiserver, which it starts for that (pinned in hack/servers)
+//   - docs/reference/conditions.md, from the constants and comments in apis/workload/v1alpha1/conditions.go
+//   - docs/reference/api.md, from the schema of the SyncTarget
+//
+// Run it in the root of the repository with `go run ./hack/generate`, which `make generate` does. The same sources give the
+// same files, to the byte.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	only := flag.String("only", "", "a single step to take: "+stepNames())
+	flag.Parse()
+	if err := generate(ctx, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "generate:", err)
+		os.Exit(1)
+	}
+}
