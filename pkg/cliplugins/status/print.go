@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
 
@@ -149,7 +150,7 @@ func problems(target *workloadv1alpha1.SyncTarget, now time.Time) (lines []strin
 	for _, resource := range target.Status.SyncedResources {
 		if resource.State != workloadv1alpha1.ResourceAccepted {
 			lines = append(lines, fmt.Sprintf("%s is %s: %s",
-				metav1.GroupResource{Group: resource.Group, Resource: resource.Resource}.String(), resource.State, orNone(resource.Message)))
+				schema.GroupResource{Group: resource.Group, Resource: resource.Resource}, resource.State, orNone(resource.Message)))
 		}
 	}
 	return lines
