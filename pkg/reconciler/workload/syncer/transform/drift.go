@@ -173,8 +173,10 @@ func (c comparison) sameScalar(want, have any, at place) bool {
 		return reflect.DeepEqual(want, have)
 	case want == have, sameNumber(want, have):
 		return true
+	case want == "" && isFreeForm[at.parent]:
+		return false
 	case isEmpty(want):
-		return have == nil && !(want == "" && isFreeForm[at.parent]) || c.isDefaulted(at)
+		return have == nil || c.isDefaulted(at)
 	}
 	return isQuantity(at) && sameQuantity(want, have)
 }

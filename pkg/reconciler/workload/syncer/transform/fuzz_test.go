@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+
 	"sigs.k8s.io/yaml"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
@@ -146,7 +148,7 @@ func forLeaves(holder map[string]any, name string, want any, check func()) {
 			forLeaves(have, name, value, check)
 		}
 	case string, bool, int64, float64:
-		if want == "" || want == false || want == int64(0) || want == float64(0) {
+		if reflect.ValueOf(want).IsZero() {
 			return // an empty value may be defaulted by the server
 		}
 		before := holder[name]
@@ -179,14 +181,14 @@ func seed(f *testing.F, path ...string) []byte {
 	if err != nil {
 		f.Fatal(err)
 	}
-	json, err := yaml.YAMLToJSON(text)
+	asJSON, err := yaml.YAMLToJSON(text)
 	if err != nil {
 		f.Fatal(err)
 	}
-	return json
+	return asJSON
 }
 
-func mustJSON(t *testing.T, value any) string {
+func mustJSON(t testing.TB, value any) string {
 	t.Helper()
 	text, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {

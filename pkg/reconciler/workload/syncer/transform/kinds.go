@@ -69,7 +69,7 @@ func dropJobTemplateSelector(d *draft) error {
 // dropGeneratedSelector works on a job, or what a job is made of, and says whether its selector is generated. The map
 // must be the draft's own.
 func dropGeneratedSelector(job map[string]any) bool {
-	if look(job, "spec")["manualSelector"] == true {
+	if manual, _ := look(job, "spec")["manualSelector"].(bool); manual {
 		return false
 	}
 	if spec := own(job, "spec"); spec != nil {

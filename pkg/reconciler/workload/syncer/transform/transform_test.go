@@ -9,8 +9,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"sigs.k8s.io/yaml"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
@@ -215,6 +217,24 @@ func TestReferencesToOtherNamespaces(t *testing.T) {
 	}
 }
 
+func TestNamespacesOfPreferredAffinity(t *testing.T) {
+	upstream := read(t, "deployment", "upstream.yaml")
+	set(upstream, map[string]any{"podAffinity": map[string]any{
+		"preferredDuringSchedulingIgnoredDuringExecution": []any{map[string]any{"weight": int64(1), "podAffinityTerm": map[string]any{
+			"namespaces":        []any{"team"},
+			"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": "team"}},
+		}}},
+	}}, "spec", "template", "spec", "affinity")
+	before := upstream.DeepCopy()
+
+	desired := mustDesired(t, input(upstream, apps("deployments")))
+	text := mustJSON(t, desired.Object["spec"])
+	if got := strings.Count(text, locator.DownstreamNamespace()); got != 2 || strings.Contains(text, `"team"`) {
+		t.Errorf("%d references were followed, want 2:\n%s", got, text)
+	}
+	mustEqual(t, "the input", before, upstream)
+}
+
 func TestSkip(t *testing.T) {
 	controlled := func(kind string) map[string]any {
 		return map[string]any{"metadata": map[string]any{"name": "a", "ownerReferences": []any{
@@ -248,7 +268,8 @@ func TestSkip(t *testing.T) {
 		"an object with nonsense for metadata is not": {apps("replicasets"), map[string]any{"metadata": "x"}, false},
 		"a default ClusterRole is skipped": {
 			of("rbac.authorization.k8s.io", "v1", "clusterroles"),
-			map[string]any{"metadata": map[string]any{"labels": map[string]any{"kubernetes.io/bootstrapping": "rbac-defaults"}}}, true,
+			map[string]any{"metadata": map[string]any{"labels": map[string]any{"kubernetes.io/bootstrapping": "rbac-defaults"}}},
+			true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -340,11 +361,11 @@ func read(t testing.TB, path ...string) *unstructured.Unstructured {
 func parse(t testing.TB, text string) *unstructured.Unstructured {
 	t.Helper()
 	object := &unstructured.Unstructured{}
-	json, err := yaml.YAMLToJSON([]byte(text))
+	asJSON, err := yaml.YAMLToJSON([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := object.UnmarshalJSON(json); err != nil {
+	if err := object.UnmarshalJSON(asJSON); err != nil {
 		t.Fatal(err)
 	}
 	return object
