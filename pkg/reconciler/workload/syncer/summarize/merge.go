@@ -1,10 +1,6 @@
 package summarize
 
-import (
-	"reflect"
-
-	utiljson "k8s.io/apimachinery/pkg/util/json"
-)
+import "reflect"
 
 // mergePatch is the smallest JSON merge patch (RFC 7386) that turns one object into the other, empty when they are equal.
 // The other must be free of nulls, which such a patch cannot express; a null in the first counts as absent.
@@ -140,8 +136,4 @@ func valueWithoutNulls(value any) any {
 		return c
 	}
 	return value
-}
-
-func decode(text string, into *map[string]any) error {
-	return utiljson.Unmarshal([]byte(text), into)
 }

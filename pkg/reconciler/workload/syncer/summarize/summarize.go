@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 )
@@ -24,7 +25,7 @@ type Input struct {
 	Key string
 	// SpecSynced: the copy holds the spec that the upstream object has now.
 	SpecSynced bool
-	// SeveralTargets: the status goes to this target's annotation, and somebody else summarises the targets' into one.
+	// SeveralTargets: the status goes to this target's annotation, and somebody else makes one of all targets'.
 	SeveralTargets bool
 }
 
@@ -90,12 +91,16 @@ func (in Input) shown() (map[string]any, error) {
 	if !in.SeveralTargets {
 		return statusOf(in.Upstream, "upstream")
 	}
-	var shown map[string]any
-	annotation := in.Upstream.GetAnnotations()[workloadv1alpha1.StatusAnnotation(in.Key)]
-	if decode(annotation, &shown) != nil {
-		return nil, nil // somebody else's text; it is replaced
+	return decoded(in.Upstream.GetAnnotations()[workloadv1alpha1.StatusAnnotation(in.Key)]), nil
+}
+
+// decoded is the status in an annotation, nil when the text is not ours: it is replaced.
+func decoded(text string) map[string]any {
+	var status map[string]any
+	if err := utiljson.Unmarshal([]byte(text), &status); err != nil {
+		return nil
 	}
-	return shown, nil
+	return status
 }
 
 func statusOf(object *unstructured.Unstructured, side string) (map[string]any, error) {

@@ -11,8 +11,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"sigs.k8s.io/yaml"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
@@ -362,11 +364,11 @@ func read(t testing.TB, path ...string) *unstructured.Unstructured {
 		t.Fatal(err)
 	}
 	object := &unstructured.Unstructured{}
-	json, err := yaml.YAMLToJSON(text)
+	asJSON, err := yaml.YAMLToJSON(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := object.UnmarshalJSON(json); err != nil {
+	if err := object.UnmarshalJSON(asJSON); err != nil {
 		t.Fatal(err)
 	}
 	return object
