@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 	corev1alpha1 "github.com/kcp-dev/sdk/apis/core/v1alpha1"
@@ -16,6 +17,7 @@ import (
 	kcpclient "github.com/kcp-dev/sdk/client/clientset/versioned"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -151,18 +153,29 @@ func (k *KCP) ready(ctx context.Context) error {
 	return knowsItsURL(ctx, client, config.Host)
 }
 
-// knowsItsURL is nil once the virtual workspaces have the URL of this start; after the seed they have another port.
+// knowsItsURL is nil once the virtual workspaces have the URL of this start; after the seed they have another port. kcp looks
+// at the URL of its shard only when it looks at an APIExportEndpointSlice anyway, so each slice that lags gets a nudge.
 func knowsItsURL(ctx context.Context, client kcpclient.Interface, url string) error {
-	slices, err := client.ApisV1alpha1().APIExportEndpointSlices().List(ctx, metav1.ListOptions{})
+	slices := client.ApisV1alpha1().APIExportEndpointSlices()
+	all, err := slices.List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
-	for _, slice := range slices.Items {
+	var lagging []string
+	for _, slice := range all.Items {
 		for _, endpoint := range slice.Status.APIExportEndpoints {
-			if !strings.HasPrefix(endpoint.URL, url+"/") {
-				return fmt.Errorf("the virtual workspace of %s is still at %s", slice.Name, endpoint.URL)
+			if strings.HasPrefix(endpoint.URL, url+"/") {
+				continue
+			}
+			lagging = append(lagging, endpoint.URL)
+			nudge := fmt.Appendf(nil, `{"metadata":{"annotations":{"nudged":%q}}}`, time.Now().Format(time.RFC3339Nano))
+			if _, err := slices.Patch(ctx, slice.Name, types.MergePatchType, nudge, metav1.PatchOptions{}); err != nil {
+				return err
 			}
 		}
+	}
+	if len(lagging) > 0 {
+		return fmt.Errorf("virtual workspaces are still at %s", strings.Join(lagging, ", "))
 	}
 	return nil
 }
