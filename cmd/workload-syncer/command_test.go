@@ -22,9 +22,9 @@ func execute(t *testing.T, arguments ...string) (code int, stdout, stderr string
 
 func TestUsageMistakesEndWithTheirOwnCode(t *testing.T) {
 	for name, arguments := range map[string][]string{
-		"--nonsense":           {"--nonsense"},
-		`"word"`:               {"word"},
-		"--sync-target-name: ": nil,
+		"--nonsense":         {"--nonsense"},
+		`"word"`:             {"word"},
+		"--sync-target-name": nil,
 	} {
 		code, stdout, stderr := execute(t, arguments...)
 		if code != exitUsage {
