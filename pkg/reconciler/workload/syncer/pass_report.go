@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func (p *pass) summarize(ctx context.Context) error {
 	if err != nil {
 		return invalid(p.c.failed("summarizing the status of", p.key, err))
 	}
-	if status.Patch == nil {
+	if status.Patch == nil || hashOf(status.Patch) == p.record.futileStatus {
 		p.record.downSeen = time.Time{}
 		return nil
 	}
@@ -58,12 +59,21 @@ func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {
 	if err != nil {
 		return p.c.failed("reporting the status of", p.key, err)
 	}
+	if version == p.up.ResourceVersion {
+		p.record.futileStatus = hashOf(status.Patch)
+	}
 	p.record.upWritten, p.record.lastStatus, p.wrote = version, p.now, true
 	if !p.record.downSeen.IsZero() {
 		p.c.metrics.lag(directionUp, p.c.clock.Since(p.record.downSeen))
 		p.record.downSeen = time.Time{}
 	}
 	return nil
+}
+
+func hashOf(patch []byte) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(patch) // never fails
+	return h.Sum64()
 }
 
 func soonest(a, b time.Duration) time.Duration {

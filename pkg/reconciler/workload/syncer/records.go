@@ -43,6 +43,9 @@ type record struct {
 	corrections    int
 	lastCorrection time.Time
 	lastStatus     time.Time
+	// futileStatus is the hash of a status patch that kcp accepted and that changed nothing, e.g. because its schema does
+	// not have the field. Sending it again would change nothing again.
+	futileStatus uint64
 	// failures in a row.
 	failures int
 	state    State
