@@ -122,6 +122,9 @@ func (p *pass) updateCopy(ctx context.Context, applied bool) error {
 func (p *pass) wroteCopy(verb string, written *unstructured.Unstructured, err error) error {
 	if err == nil {
 		p.record.hash, p.record.downWritten = p.hash, written.GetResourceVersion()
+		if p.down != nil && p.down.ResourceVersion == written.GetResourceVersion() {
+			p.after = soonest(p.after, time.Second) // nothing changed, so no event will have us look again
+		}
 		if !p.record.upSeen.IsZero() {
 			p.c.metrics.lag(directionDown, p.c.clock.Since(p.record.upSeen))
 			p.record.upSeen = time.Time{}

@@ -59,10 +59,12 @@ func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {
 	if err != nil {
 		return p.c.failed("reporting the status of", p.key, err)
 	}
+	p.record.lastStatus = p.now
 	if version == p.up.ResourceVersion {
 		p.record.futileStatus = hashOf(status.Patch)
+	} else {
+		p.record.upWritten, p.wrote = version, true
 	}
-	p.record.upWritten, p.record.lastStatus, p.wrote = version, p.now, true
 	if !p.record.downSeen.IsZero() {
 		p.c.metrics.lag(directionUp, p.c.clock.Since(p.record.downSeen))
 		p.record.downSeen = time.Time{}
