@@ -33,13 +33,27 @@ func Bind(ctx context.Context, kcp *rest.Config, consumer, provider logicalclust
 	if err != nil {
 		return err
 	}
+	var bindings []*binding
 	for _, export := range exports {
-		b := &binding{client: client, provider: provider, export: export, out: out}
-		if err := b.bind(ctx); err != nil {
-			return fmt.Errorf("binding APIExport %s of %s in workspace %s: %w", export, provider, consumer, workspace.Explain(err, kcp.Host, consumer))
+		bindings = append(bindings, &binding{client: client, provider: provider, export: export, out: out})
+	}
+	// All are created before any is waited for: kcp works on them side by side.
+	for _, take := range []func(*binding, context.Context) error{(*binding).create, (*binding).settle} {
+		for _, b := range bindings {
+			if err := take(b, ctx); err != nil {
+				return fmt.Errorf("binding APIExport %s of %s in workspace %s: %w", b.export, provider, consumer, explain(err, kcp.Host, consumer))
+			}
 		}
 	}
 	return nil
+}
+
+// explain adds to workspace.Explain what only a binding can meet.
+func explain(err error, host string, consumer logicalcluster.Path) error {
+	if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "no permission to bind") {
+		return fmt.Errorf("check that the provider has this APIExport, and that its RBAC grants you the verb \"bind\" on it: %w", err)
+	}
+	return workspace.Explain(err, host, consumer)
 }
 
 // binding is the APIBinding of one export, which is called like it.
@@ -48,13 +62,13 @@ type binding struct {
 	provider logicalcluster.Path
 	export   string
 	out      io.Writer
+
+	// created tells settle that create did not find it there.
+	created bool
 }
 
-func (b *binding) bind(ctx context.Context) error {
-	created, err := b.create(ctx)
-	if err != nil {
-		return err
-	}
+// settle waits until the APIs are served and the permissions are in force.
+func (b *binding) settle(ctx context.Context) error {
 	current, err := b.await(ctx, bound)
 	if err != nil {
 		return err
@@ -68,25 +82,26 @@ func (b *binding) bind(ctx context.Context) error {
 			return err
 		}
 	}
-	b.tell(created, accepted)
+	b.tell(accepted)
 	return nil
 }
 
-func (b *binding) create(ctx context.Context) (created bool, err error) {
+func (b *binding) create(ctx context.Context) error {
 	bindings := b.client.ApisV1alpha2().APIBindings()
 	wanted := apisv1alpha2.ExportBindingReference{Path: b.provider.String(), Name: b.export}
 	existing, err := bindings.Get(ctx, b.export, metav1.GetOptions{})
 	if err == nil {
-		return false, b.checkReference(existing.Spec.Reference.Export, wanted)
+		return b.checkReference(existing.Spec.Reference.Export, wanted)
 	}
 	if !apierrors.IsNotFound(err) {
-		return false, err
+		return err
 	}
 	_, err = bindings.Create(ctx, &apisv1alpha2.APIBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: b.export},
 		Spec:       apisv1alpha2.APIBindingSpec{Reference: apisv1alpha2.BindingReference{Export: &wanted}},
 	}, metav1.CreateOptions{})
-	return err == nil, err
+	b.created = err == nil
+	return err
 }
 
 // checkReference compares what a binding of our name, which another may have made, is bound to. That cannot be changed.
@@ -183,10 +198,10 @@ func claimsApplied(current *apisv1alpha2.APIBinding) error {
 	return nil
 }
 
-func (b *binding) tell(created bool, accepted []apisv1alpha2.PermissionClaim) {
+func (b *binding) tell(accepted []apisv1alpha2.PermissionClaim) {
 	outcome := "unchanged"
 	switch {
-	case created:
+	case b.created:
 		outcome = "created"
 	case len(accepted) > 0:
 		outcome = "updated"

@@ -84,6 +84,9 @@ func create(ctx context.Context, config *rest.Config, parent logicalcluster.Path
 	if apierrors.IsAlreadyExists(err) {
 		return false, nil
 	}
+	if apierrors.IsForbidden(err) {
+		return false, fmt.Errorf("workspace %s does not exist, or this user may not enter it, and this user may not create it: check --workspace, or ask the owner of %s: %w", parent.Join(name), parent, err)
+	}
 	if err != nil {
 		return false, fmt.Errorf("creating workspace %s: %w", parent.Join(name), Explain(err, config.Host, parent))
 	}
