@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -61,7 +62,7 @@ func (e *Env) StartCluster(ctx context.Context, name string, options ...ClusterO
 	for _, option := range options {
 		option(&chosen)
 	}
-	binaries, err := ensure(ctx, e.print, "kubernetes", "kwok")
+	binaries, err := ensure(ctx, e.tell, "kubernetes", "kwok")
 	if err != nil {
 		return nil, err
 	}

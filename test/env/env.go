@@ -26,7 +26,7 @@ type Env struct {
 	dir     string
 	reaper  *reaper
 	ports   *portClaims
-	print   func(format string, args ...any)
+	tell    func(format string, args ...any)
 
 	mu        sync.Mutex
 	closed    bool
@@ -56,7 +56,7 @@ func New(options Options) (*Env, error) {
 		dir:      dir,
 		reaper:   reaper,
 		ports:    &portClaims{dir: filepath.Join(cache, "ports")},
-		print:    printerTo(options.Progress),
+		tell:     printerTo(options.Progress),
 		taken:    map[string]int{},
 		clusters: map[string]*Cluster{},
 	}
@@ -145,11 +145,11 @@ func (e *Env) adopt(p *Process) error {
 // timed tells how long a start took, as a line of progress.
 func (e *Env) timed(what string, start func() error) error {
 	began := time.Now()
-	e.print("starting %s", what)
+	e.tell("starting %s", what)
 	if err := start(); err != nil {
 		return err
 	}
-	e.print("started %s in %s", what, time.Since(began).Round(100*time.Millisecond))
+	e.tell("started %s in %s", what, time.Since(began).Round(100*time.Millisecond))
 	return nil
 }
 

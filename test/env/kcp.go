@@ -11,16 +11,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kcp-dev/logicalcluster/v3"
-	corev1alpha1 "github.com/kcp-dev/sdk/apis/core/v1alpha1"
-	tenancyv1alpha1 "github.com/kcp-dev/sdk/apis/tenancy/v1alpha1"
-	kcpclient "github.com/kcp-dev/sdk/client/clientset/versioned"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+	corev1alpha1 "github.com/kcp-dev/sdk/apis/core/v1alpha1"
+	tenancyv1alpha1 "github.com/kcp-dev/sdk/apis/tenancy/v1alpha1"
+	kcpclient "github.com/kcp-dev/sdk/client/clientset/versioned"
 )
 
 // Root is the path of kcp's topmost workspace.
@@ -66,7 +67,7 @@ func (e *Env) StartKCP(ctx context.Context, options ...KCPOption) (*KCP, error) 
 	for _, option := range options {
 		option(&chosen)
 	}
-	binaries, err := ensure(ctx, e.print, "kcp")
+	binaries, err := ensure(ctx, e.tell, "kcp")
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func (e *Env) StartKCP(ctx context.Context, options ...KCPOption) (*KCP, error) 
 		return nil, err
 	}
 	if !chosen.fresh {
-		if err := plantSeed(ctx, e.print, binaries, dir); err != nil {
+		if err := plantSeed(ctx, e.tell, binaries, dir); err != nil {
 			return nil, err
 		}
 	}
@@ -155,7 +156,7 @@ func (k *KCP) ready(ctx context.Context) error {
 
 // knowsItsURL is nil once the virtual workspaces have the URL of this start; after the seed they have another port. kcp looks
 // at the URL of its shard only when it looks at an APIExportEndpointSlice anyway, so each slice that lags gets a nudge.
-func knowsItsURL(ctx context.Context, client kcpclient.Interface, url string) error {
+func knowsItsURL(ctx context.Context, client kcpclient.Interface, baseURL string) error {
 	slices := client.ApisV1alpha1().APIExportEndpointSlices()
 	all, err := slices.List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -164,7 +165,7 @@ func knowsItsURL(ctx context.Context, client kcpclient.Interface, url string) er
 	var lagging []string
 	for _, slice := range all.Items {
 		for _, endpoint := range slice.Status.APIExportEndpoints {
-			if strings.HasPrefix(endpoint.URL, url+"/") {
+			if strings.HasPrefix(endpoint.URL, baseURL+"/") {
 				continue
 			}
 			lagging = append(lagging, endpoint.URL)

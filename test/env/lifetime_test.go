@@ -108,8 +108,11 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 
 // leftOver tells what is left of an Env.
 func leftOver(dir, pids string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the directory %s is left (%v)", dir, err)
+	switch _, err := os.Stat(dir); {
+	case err == nil:
+		return fmt.Errorf("the directory %s is left", dir)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	for field := range strings.FieldsSeq(pids) {
 		pid, err := strconv.Atoi(field)

@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
 	"k8s.io/client-go/rest"
 )
 
-// newLinkTo returns a link to a server that says every line back.
+// newEchoLink returns a link to a server that says every line back.
 func newEchoLink(t *testing.T) *Link {
 	t.Helper()
 	e, err := New(Options{})
@@ -133,18 +134,19 @@ func TestLinkHang(t *testing.T) {
 		t.Fatal(err)
 	}
 	link.Hang()
-	for name, conn := range map[string]net.Conn{"before": before, "new": dial(t, link)} {
+	conns := map[string]net.Conn{"before": before, "new": dial(t, link)}
+	for name, conn := range conns {
 		if err := echo(conn, name, never); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("connection %s: %v, want silence", name, err)
 		}
-		defer func() {
-			if err := hear(conn, name, soon); err != nil {
-				t.Errorf("connection %s after Restore: %v", name, err)
-			}
-		}()
 	}
 	if err := link.Restore(); err != nil {
 		t.Fatal(err)
+	}
+	for name, conn := range conns {
+		if err := hear(conn, name, soon); err != nil {
+			t.Errorf("connection %s after Restore: %v", name, err)
+		}
 	}
 }
 

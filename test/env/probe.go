@@ -18,7 +18,7 @@ func probe(ctx context.Context, config *rest.Config, path string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+path, http.NoBody)
 	if err != nil {
 		return err
 	}

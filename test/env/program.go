@@ -32,7 +32,7 @@ func (e *Env) Build(ctx context.Context, pkg string, flags ...string) (string, e
 		return "", err
 	}
 	name := path.Base(pkg)
-	unlock, err := lock(ctx, filepath.Join(dir, name+".lock"), func() { e.print("waiting for another process that builds %s", name) })
+	unlock, err := lock(ctx, filepath.Join(dir, name+".lock"), func() { e.tell("waiting for another process that builds %s", name) })
 	if err != nil {
 		return "", err
 	}

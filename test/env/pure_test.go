@@ -241,7 +241,8 @@ func TestPollTellsTheLastAnswer(t *testing.T) {
 	defer cancel()
 	calls := 0
 	err := Poll(ctx, func(ctx context.Context) error {
-		if calls++; calls > 1 {
+		calls++
+		if calls > 1 {
 			<-ctx.Done()
 			return ctx.Err()
 		}

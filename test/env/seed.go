@@ -15,8 +15,8 @@ import (
 // copy is an ordinary restart, on other ports.
 
 // plantSeed puts a copy of the seed where a kcp shall have its root directory.
-func plantSeed(ctx context.Context, print func(string, ...any), binaries Binaries, dir string) error {
-	seed, err := ensureSeed(ctx, print, binaries)
+func plantSeed(ctx context.Context, tell func(string, ...any), binaries Binaries, dir string) error {
+	seed, err := ensureSeed(ctx, tell, binaries)
 	if err != nil {
 		return err
 	}
@@ -24,17 +24,17 @@ func plantSeed(ctx context.Context, print func(string, ...any), binaries Binarie
 }
 
 // ensureSeed returns the seed for a kcp executable, and makes it if the cache does not hold it.
-func ensureSeed(ctx context.Context, print func(string, ...any), binaries Binaries) (string, error) {
+func ensureSeed(ctx context.Context, tell func(string, ...any), binaries Binaries) (string, error) {
 	// The certificates in it last a year, so a new one each month is never too old.
 	final := fmt.Sprintf("%s-seed-%s", filepath.Dir(binaries.KCP), time.Now().UTC().Format("2006-01"))
-	waiting := func() { print("waiting for another process that sets up kcp") }
+	waiting := func() { tell("waiting for another process that sets up kcp") }
 	return final, makeOnce(ctx, final, waiting, func(partial string) error {
 		began := time.Now()
-		print("setting up kcp once, later starts are faster")
+		tell("setting up kcp once, later starts are faster")
 		if err := makeSeed(ctx, binaries, partial); err != nil {
 			return fmt.Errorf("setting up kcp: %w", err)
 		}
-		print("set up kcp in %s", time.Since(began).Round(time.Second))
+		tell("set up kcp in %s", time.Since(began).Round(time.Second))
 		return nil
 	})
 }

@@ -109,17 +109,17 @@ func serverModules() []serverModule {
 // EnsureServers returns all servers, and builds those that the cache does not hold. It writes what it builds to progress,
 // which may be nil. Processes that call it at the same time do not build anything twice.
 func EnsureServers(ctx context.Context, progress io.Writer) (Binaries, error) {
-	print := printerTo(progress)
-	binaries, err := ensure(ctx, print, "kcp", "kubernetes", "kwok")
+	tell := printerTo(progress)
+	binaries, err := ensure(ctx, tell, "kcp", "kubernetes", "kwok")
 	if err != nil {
 		return Binaries{}, err
 	}
-	_, err = ensureSeed(ctx, print, binaries)
+	_, err = ensureSeed(ctx, tell, binaries)
 	return binaries, err
 }
 
 // ensure returns the executables of the named modules; the others stay empty.
-func ensure(ctx context.Context, print func(string, ...any), names ...string) (Binaries, error) {
+func ensure(ctx context.Context, tell func(string, ...any), names ...string) (Binaries, error) {
 	cache, err := serverCache()
 	if err != nil {
 		return Binaries{}, err
@@ -137,7 +137,7 @@ func ensure(ctx context.Context, print func(string, ...any), names ...string) (B
 		if !slices.Contains(names, module.name) {
 			continue
 		}
-		build := serverBuild{module, filepath.Join(root, "hack", "servers", module.name), cache, print}
+		build := serverBuild{module, filepath.Join(root, "hack", "servers", module.name), cache, tell}
 		building.Go(func() error {
 			dir, err := build.ensure(ctx)
 			module.fill(&binaries, dir)
@@ -187,7 +187,7 @@ type serverBuild struct {
 	serverModule
 	source string
 	cache  string
-	print  func(string, ...any)
+	tell   func(string, ...any)
 }
 
 // ensure returns the directory that holds the executables.
@@ -203,7 +203,7 @@ func (b serverBuild) ensure(ctx context.Context) (string, error) {
 	}
 	final := filepath.Join(b.cache, b.name+"-"+key)
 	return final, makeOnce(ctx, final, func() {
-		b.print("waiting for another process that builds %s", b.name)
+		b.tell("waiting for another process that builds %s", b.name)
 	}, func(partial string) error {
 		return b.build(ctx, module, partial)
 	})
@@ -239,7 +239,7 @@ func makeOnce(ctx context.Context, final string, waiting func(), fill func(parti
 func (b serverBuild) build(ctx context.Context, module modFile, to string) error {
 	what := b.name + " " + module.version(b.pinned)
 	began := time.Now()
-	b.print("building %s, which takes minutes on a cold Go build cache", what)
+	b.tell("building %s, which takes minutes on a cold Go build cache", what)
 	stop := b.tellElapsed(what, began)
 	defer stop()
 	arguments := append([]string{"build", "-o", to + string(filepath.Separator)}, b.goBuildArgs(module)...)
@@ -251,7 +251,7 @@ func (b serverBuild) build(ctx context.Context, module modFile, to string) error
 			return fmt.Errorf("collecting %s of %s: %w", data.name, what, err)
 		}
 	}
-	b.print("built %s in %s", what, time.Since(began).Round(time.Second))
+	b.tell("built %s in %s", what, time.Since(began).Round(time.Second))
 	return nil
 }
 
@@ -291,7 +291,7 @@ func (b serverBuild) tellElapsed(what string, began time.Time) (stop func()) {
 			case <-done:
 				return
 			case <-ticker.C:
-				b.print("still building %s, %s so far", what, time.Since(began).Round(time.Second))
+				b.tell("still building %s, %s so far", what, time.Since(began).Round(time.Second))
 			}
 		}
 	}()
