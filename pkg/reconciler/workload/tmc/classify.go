@@ -186,6 +186,10 @@ func categorizeServerFailure(status *metav1.Status) Category {
 		return c
 	}
 	switch {
+	case containsAny(status.Message, "message larger than max", "request is too large"): // of the API server to etcd
+		return Validation
+	case strings.Contains(status.Message, "API export not found"): // kcp's virtual workspace of an export
+		return NotFound
 	case containsAny(status.Message, "failed calling webhook", "etcdserver:", "shutting down", "storage is (re)initializing"):
 		return Unavailable
 	case status.Code == http.StatusBadGateway:

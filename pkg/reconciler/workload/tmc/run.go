@@ -35,12 +35,10 @@ func RunParts(ctx context.Context, stopTimeout time.Duration, parts ...Part) err
 
 	var first *runningPart
 	var failure error
-	if len(parts) > 0 {
-		select {
-		case <-ctx.Done():
-		case first = <-ended:
-			failure = first.earlyEnd()
-		}
+	select {
+	case <-ctx.Done():
+	case first = <-ended: // never if there are no parts
+		failure = first.earlyEnd()
 	}
 	return errors.Join(failure, stopParts(running, first, stopTimeout))
 }
