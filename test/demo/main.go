@@ -1,0 +1,25 @@
+// Command demo shows the main job on real servers: a Deployment in a kcp workspace runs on a physical cluster, and its status
+// comes home. It starts all that it needs on this machine, and leaves nothing behind. Run it by `make demo`.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	keep := os.Getenv("DEMO_KEEP")
+	screen := newScreen(os.Stdout, term.IsTerminal(int(os.Stdout.Fd())))
+	err := run(ctx, screen, keep != "" && keep != "0")
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "\nThe demo did not get to its end: %v\n", err)
+		os.Exit(1)
+	}
+}
