@@ -249,7 +249,7 @@ func TestFlags(t *testing.T) {
 // A flag that nothing observes does nothing.
 func TestEveryFlagHasACase(t *testing.T) {
 	observed := map[string]bool{"logging-format": true, "v": true, "vmodule": true, "log-flush-frequency": true} // TestLoggingFlags
-	arguments := newFixture(t).arguments() // TestDefaults
+	arguments := newFixture(t).arguments()                                                                       // TestDefaults
 	for _, tc := range flagCases {
 		arguments = append(arguments, tc.arguments...)
 	}
