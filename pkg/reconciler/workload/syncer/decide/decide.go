@@ -116,7 +116,7 @@ func abandoned(o Observed) Decision {
 	if o.Downstream.Deleting {
 		return Decision{Do: Wait, Why: "the copy is being deleted", Blockers: o.Downstream.Finalizers}
 	}
-	if o.OrphanSince.IsZero() {
+	if o.OrphanSince.IsZero() && o.OrphanGrace > 0 {
 		return Decision{Do: Wait, Why: "the copy has no upstream object; its grace period starts", After: o.OrphanGrace}
 	}
 	if left := o.OrphanGrace - o.Now.Sub(o.OrphanSince); left > 0 {

@@ -85,6 +85,11 @@ func TestNext(t *testing.T) {
 			Decision{Do: Sweep, Why: "the copy has had no upstream object for longer than the grace period"},
 		},
 		{
+			"and at first sight if there is no grace period",
+			seen(func(o *Observed) { o.Downstream, o.OrphanGrace = &Downstream{}, 0 }),
+			Decision{Do: Sweep, Why: "the copy has had no upstream object for longer than the grace period"},
+		},
+		{
 			"an orphan that is being deleted needs no sweep",
 			seen(func(o *Observed) {
 				o.Downstream, o.OrphanSince = &Downstream{Deleting: true, Finalizers: []string{"a/b"}}, noon.Add(-time.Hour)
