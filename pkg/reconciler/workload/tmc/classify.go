@@ -283,6 +283,8 @@ func categorizeConfiguration(err error) Category {
 		return Configuration
 	case errors.As(err, &parse) && parse.Op == "parse":
 		return Configuration
+	case strings.Contains(err.Error(), `context "`) && strings.HasSuffix(err.Error(), `" does not exist`): // clientcmd
+		return Configuration
 	}
 	return ""
 }
@@ -300,7 +302,8 @@ func categorizeText(err error) Category {
 		return Timeout
 	case containsAny(text, "getting credentials: ", "failed to read token file", "tls: failed to find any PEM data"):
 		return Authentication
-	case containsAny(text, "server gave HTTP response to HTTPS client", "unsupported protocol scheme"):
+	case containsAny(text, "server gave HTTP response to HTTPS client", "unsupported protocol scheme",
+		"host must be a URL or a host:port pair"):
 		return Configuration
 	}
 	return ""
