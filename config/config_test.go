@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
-	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
@@ -17,6 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/sets"
+
+	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
+	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 )
 
 func TestObjectsComeAfterWhatTheyName(t *testing.T) {
@@ -198,11 +199,11 @@ func structuralOf(t *testing.T, resource string) *structuralschema.Structural {
 			continue
 		}
 		crd := crdOf(t, object)
-		validation := crd.Spec.Validation
-		if validation == nil {
-			validation = crd.Spec.Versions[0].Schema
+		shared := crd.Spec.Validation
+		if shared == nil {
+			shared = crd.Spec.Versions[0].Schema
 		}
-		schema, err := structuralschema.NewStructural(validation.OpenAPIV3Schema)
+		schema, err := structuralschema.NewStructural(shared.OpenAPIV3Schema)
 		if err != nil {
 			t.Fatal(err)
 		}

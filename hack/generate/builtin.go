@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // builtin is a resource of a Kubernetes API server that kcp shall serve to tenants. Names, scope and subresources come from
 // the server's discovery, the schema from its OpenAPI document; what neither tells is here.
 type builtin struct {
@@ -26,6 +28,10 @@ type defaultValue struct {
 }
 
 func builtins() []builtin {
+	return slices.Concat(apps(), batch(), networking(), others())
+}
+
+func apps() []builtin {
 	return []builtin{
 		{
 			group: "apps", version: "v1", resource: "deployments",
@@ -83,6 +89,11 @@ func builtins() []builtin {
 				{"spec.updateStrategy.rollingUpdate.maxSurge", `0`},
 			},
 		},
+	}
+}
+
+func batch() []builtin {
+	return []builtin{
 		{
 			group: "batch", version: "v1", resource: "jobs",
 			columns: []column{
@@ -115,6 +126,11 @@ func builtins() []builtin {
 				{"spec.failedJobsHistoryLimit", `1`},
 			},
 		},
+	}
+}
+
+func networking() []builtin {
+	return []builtin{
 		{
 			version: "v1", resource: "services",
 			columns: []column{
@@ -151,6 +167,11 @@ func builtins() []builtin {
 				{"spec.egress.[].ports.[].protocol", `"TCP"`},
 			},
 		},
+	}
+}
+
+func others() []builtin {
+	return []builtin{
 		{
 			version: "v1", resource: "persistentvolumeclaims",
 			columns: []column{

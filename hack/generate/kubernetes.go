@@ -185,12 +185,12 @@ func subresources(resources []metav1.APIResource, name string) *apiextensionsv1.
 // setDefault sets the default of one field, which must exist and have none: a table that repeats the document, or
 // contradicts it, is out of date.
 func setDefault(schema *apiextensionsv1.JSONSchemaProps, d defaultValue) error {
-	first, rest, more := strings.Cut(d.path, ".")
+	first, below, more := strings.Cut(d.path, ".")
 	if first == "[]" {
 		if schema.Items == nil || schema.Items.Schema == nil {
 			return fmt.Errorf("there is no list before %q", d.path)
 		}
-		return setDefault(schema.Items.Schema, defaultValue{rest, d.value})
+		return setDefault(schema.Items.Schema, defaultValue{below, d.value})
 	}
 	property, ok := schema.Properties[first]
 	if !ok {
@@ -198,7 +198,7 @@ func setDefault(schema *apiextensionsv1.JSONSchemaProps, d defaultValue) error {
 	}
 	switch {
 	case more:
-		if err := setDefault(&property, defaultValue{rest, d.value}); err != nil {
+		if err := setDefault(&property, defaultValue{below, d.value}); err != nil {
 			return err
 		}
 	case property.Default != nil:

@@ -164,11 +164,11 @@ type Taint struct {
 type TaintEffect string
 
 const (
-	// TaintNoSchedule: no new workloads; what runs stays.
+	// TaintNoSchedule means: no new workloads; what runs stays.
 	TaintNoSchedule TaintEffect = "NoSchedule"
-	// TaintPreferNoSchedule: new workloads only where there is no better target.
+	// TaintPreferNoSchedule means: new workloads only where there is no better target.
 	TaintPreferNoSchedule TaintEffect = "PreferNoSchedule"
-	// TaintNoExecute: no new workloads, and what runs is taken away.
+	// TaintNoExecute means: no new workloads, and what runs is taken away.
 	TaintNoExecute TaintEffect = "NoExecute"
 )
 
@@ -234,9 +234,9 @@ type SyncTargetStatus struct {
 type FeedKind string
 
 const (
-	// FeedWorkspace: all objects of the workspace that holds the SyncTarget.
+	// FeedWorkspace means: all objects of the workspace that holds the SyncTarget.
 	FeedWorkspace FeedKind = "workspace"
-	// FeedAssigned: the objects of all workspaces that carry the target's state label.
+	// FeedAssigned means: the objects of all workspaces that carry the target's state label.
 	FeedAssigned FeedKind = "assigned"
 )
 
@@ -293,13 +293,13 @@ type SyncedResource struct {
 type ResourceState string
 
 const (
-	// ResourcePending: known on both sides, not yet listed completely.
+	// ResourcePending means: known on both sides, not yet listed completely.
 	ResourcePending ResourceState = "Pending"
-	// ResourceAccepted: objects are synced.
+	// ResourceAccepted means: objects are synced.
 	ResourceAccepted ResourceState = "Accepted"
-	// ResourceIncompatible: the physical cluster does not serve the resource, or no version of it that kcp serves.
+	// ResourceIncompatible means: the physical cluster does not serve the resource, or no version of it that kcp serves.
 	ResourceIncompatible ResourceState = "Incompatible"
-	// ResourceDegraded: the resource cannot be listed, watched or written at the moment, for example for want of
+	// ResourceDegraded means: the resource cannot be listed, watched or written at the moment, for example for want of
 	// a permission. Other resources are not affected, and syncing goes on by itself when the cause is gone.
 	ResourceDegraded ResourceState = "Degraded"
 )

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/kcp-dev/logicalcluster/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/kcp-dev/logicalcluster/v3"
 )
 
 // Explain adds to the error of a request to a workspace what the user can do about it.

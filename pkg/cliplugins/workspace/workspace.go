@@ -6,8 +6,9 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/kcp-dev/logicalcluster/v3"
 	"k8s.io/client-go/rest"
+
+	"github.com/kcp-dev/logicalcluster/v3"
 )
 
 // clusters is what comes before a workspace's path in a URL.
