@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -28,37 +29,45 @@ func TestConditionsOf(t *testing.T) {
 	}{
 		{"all is well", facts{types: []TypeStatus{accepted}}, [4]string{"True Syncing", "True SyncerRunning", "True HeartbeatRecent", "True APIsSynced"}},
 		{
-			"a type that is listed for the first time", facts{types: []TypeStatus{accepted, pending}},
+			"a type that is listed for the first time",
+			facts{types: []TypeStatus{accepted, pending}},
 			[4]string{"Unknown Discovering", "True SyncerRunning", "True HeartbeatRecent", "Unknown Discovering"},
 		},
 		{
-			"a missing permission is told before other trouble", facts{types: []TypeStatus{accepted, broken, forbidden}},
+			"a missing permission is told before other trouble",
+			facts{types: []TypeStatus{accepted, broken, forbidden}},
 			[4]string{"False APIsForbidden", "True SyncerRunning", "True HeartbeatRecent", "False APIsForbidden"},
 		},
 		{"other trouble", facts{types: []TypeStatus{accepted, broken}}, [4]string{"False APIsDegraded", "True SyncerRunning", "True HeartbeatRecent", "False APIsDegraded"}},
 		{"nothing in common", facts{}, [4]string{"False NoCommonAPIs", "True SyncerRunning", "True HeartbeatRecent", "False NoCommonAPIs"}},
 		{
-			"no binding in the workspace", facts{discovery: &feed.NoBindingError{Source: "team"}},
+			"no binding in the workspace",
+			facts{discovery: &feed.NoBindingError{Source: "team"}},
 			[4]string{"False APIExportMissing", "True SyncerRunning", "True HeartbeatRecent", "False APIExportMissing"},
 		},
 		{
-			"the feed's URL leads nowhere", facts{discovery: tmc.As(tmc.NotFound, errors.New("404 page not found"))},
+			"the feed's URL leads nowhere",
+			facts{discovery: tmc.As(tmc.NotFound, errors.New("404 page not found"))},
 			[4]string{"False FeedUnreachable", "False FeedUnreachable", "True HeartbeatRecent", "Unknown Discovering"},
 		},
 		{
-			"the types are not known yet", facts{discovery: errors.New("not yet")},
+			"the types are not known yet",
+			facts{discovery: errors.New("not yet")},
 			[4]string{"False SyncerStarting", "False SyncerStarting", "True HeartbeatRecent", "Unknown Discovering"},
 		},
 		{
-			"the physical cluster does not answer", facts{cluster: refusedConnection, types: []TypeStatus{accepted}},
+			"the physical cluster does not answer",
+			facts{cluster: refusedConnection, types: []TypeStatus{accepted}},
 			[4]string{"False ClusterUnreachable", "False ClusterUnreachable", "True HeartbeatRecent", "True APIsSynced"},
 		},
 		{
-			"credentials are rejected", facts{cluster: tmc.As(tmc.Authentication, errors.New("Unauthorized")), types: []TypeStatus{accepted}},
+			"credentials are rejected",
+			facts{cluster: tmc.As(tmc.Authentication, errors.New("Unauthorized")), types: []TypeStatus{accepted}},
 			[4]string{"False CredentialsRejected", "False CredentialsRejected", "True HeartbeatRecent", "True APIsSynced"},
 		},
 		{
-			"an orderly stop", facts{stopped: true, types: []TypeStatus{accepted}},
+			"an orderly stop",
+			facts{stopped: true, types: []TypeStatus{accepted}},
 			[4]string{"False SyncerStopped", "False SyncerStopped", "True HeartbeatRecent", "True APIsSynced"},
 		},
 	} {

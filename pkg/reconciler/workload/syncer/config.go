@@ -73,9 +73,9 @@ type SyncTargetRef struct {
 type FeedKind string
 
 const (
-	// FeedWorkspace: all objects of wanted types in the SyncTarget's own workspace.
+	// FeedWorkspace takes all objects of wanted types in the SyncTarget's own workspace.
 	FeedWorkspace FeedKind = "workspace"
-	// FeedAssigned: objects of any workspace whose state label names this target.
+	// FeedAssigned takes objects of any workspace whose state label names this target.
 	FeedAssigned FeedKind = "assigned"
 )
 

@@ -161,8 +161,8 @@ func usable(versions []servedVersion) []servedVersion {
 	return slices.DeleteFunc(slices.Clone(versions), func(v servedVersion) bool { return !v.verbs.HasAll(upstreamVerbs...) })
 }
 
-// Plan compares what should run with what runs.
-func Plan(wanted, running []resourceType) (start, stop []resourceType) {
+// plan compares what should run with what runs.
+func plan(wanted, running []resourceType) (start, stop []resourceType) {
 	want, have := sets.New(wanted...), sets.New(running...)
 	return want.Difference(have).UnsortedList(), have.Difference(want).UnsortedList()
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 )
@@ -56,7 +57,9 @@ func TestWantedTypes(t *testing.T) {
 		{"not a type that is not accepted", serving(widgets, version("v1", allVerbs...)), serving(widgets, version("v1", allVerbs...)), none, nil, nil, nil},
 		{
 			"not a type that the filter leaves out",
-			serving(widgets, version("v1", allVerbs...)), serving(widgets, version("v1", allVerbs...)), all, []schema.GroupResource{{Resource: "configmaps"}}, nil, nil,
+			serving(widgets, version("v1", allVerbs...)), serving(widgets, version("v1", allVerbs...)), all,
+			[]schema.GroupResource{{Resource: "configmaps"}},
+			nil, nil,
 		},
 		{"not a type that cannot be listed and watched upstream", serving(widgets, version("v1", "create")), serving(widgets, version("v1", allVerbs...)), all, nil, nil, nil},
 		{"not namespaces: they are made as objects need them", serving(schema.GroupResource{Resource: "namespaces"}, version("v1", allVerbs...)), served{}, all, nil, nil, nil},
@@ -85,7 +88,7 @@ func TestPlan(t *testing.T) {
 		{"replaces what changed", []resourceType{v2}, []resourceType{v1}, []resourceType{v2}, []resourceType{v1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			start, stop := Plan(tc.wanted, tc.running)
+			start, stop := plan(tc.wanted, tc.running)
 			if diff := cmp.Diff([][]resourceType{tc.start, tc.stop}, [][]resourceType{start, stop}, cmp.AllowUnexported(resourceType{}), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kcp-dev/logicalcluster/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -19,6 +18,8 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
+
+	"github.com/kcp-dev/logicalcluster/v3"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -163,7 +164,7 @@ func (e *Engine) reconcileTypes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	start, stop := Plan(wanted, e.runningTypes())
+	start, stop := plan(wanted, e.runningTypes())
 	for _, rt := range stop {
 		e.stop(ctx, rt)
 	}

@@ -51,7 +51,7 @@ func newLink(name string, config *rest.Config, requests *tmc.ClientMetrics, trac
 
 // probe asks the server for something cheap. Any answer shows that it is there, except that it cannot answer.
 func (l *link) probe(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.config.Host+"/version", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.config.Host+"/version", http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (l *link) probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing is read from it
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode >= http.StatusInternalServerError {
 		return fmt.Errorf("%s answers %s", sideName[l.name], response.Status)
 	}

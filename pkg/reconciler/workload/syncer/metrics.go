@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -56,12 +57,15 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		orphansSweptTotal: counters("workload_syncer_orphans_swept_total",
 			"Copies that were deleted because they had no upstream object.", "resource"),
 		namespacesRemoved: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "workload_syncer_namespaces_removed_total", Help: "Downstream namespaces that were removed because nothing was left in them."}),
+			Name: "workload_syncer_namespaces_removed_total", Help: "Downstream namespaces that were removed because nothing was left in them.",
+		}),
 		heartbeats: counters("workload_syncer_heartbeats_total", "Heartbeats sent to the SyncTarget, by result.", "result"),
 		lastHeartbeat: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "workload_syncer_last_heartbeat_timestamp_seconds", Help: "When the last heartbeat was accepted, in seconds since the epoch."}),
+			Name: "workload_syncer_last_heartbeat_timestamp_seconds", Help: "When the last heartbeat was accepted, in seconds since the epoch.",
+		}),
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "workload_syncer_leader", Help: "1 if this replica is the one that works."}),
+			Name: "workload_syncer_leader", Help: "1 if this replica is the one that works.",
+		}),
 	}
 	registry.MustRegister(m.writes, m.stepSeconds, m.lagSeconds, m.retriesTotal, m.correctionsTotal, m.fightsTotal,
 		m.conflictsTotal, m.orphansSweptTotal, m.namespacesRemoved, m.heartbeats, m.lastHeartbeat, m.leader)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,8 +19,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
-
-	"golang.org/x/sync/singleflight"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 )
@@ -256,8 +256,8 @@ func (n *namespaces) check(ctx context.Context, name string) (again bool, err er
 }
 
 // stranger names something in the namespace that would die with it: an object that neither we nor the cluster itself
-// put there. Types that the syncer may not list cannot be looked at; RBAC should let it list what tenants' neighbours
-// may create.
+// put there. Types that the syncer may not list cannot be looked at; RBAC should let it list what others in
+// the cluster may create.
 func (n *namespaces) stranger(ctx context.Context, name string) (what string, err error) {
 	for _, gvr := range n.contentTypes() {
 		list, err := n.metadata.Resource(gvr).Namespace(name).List(ctx, metav1.ListOptions{Limit: 10})

@@ -92,9 +92,6 @@ func (r *StatusReporter) send(ctx context.Context, f facts) error {
 	wanted := r.wanted(f)
 	st, err := r.targets.patchStatus(ctx, difference(r.last, wanted), "")
 	r.metrics.heartbeats.WithLabelValues(result(err)).Inc()
-	if ctx.Err() != nil {
-		return nil
-	}
 	if err != nil {
 		return r.sendFailed(ctx, err)
 	}
@@ -105,6 +102,9 @@ func (r *StatusReporter) send(ctx context.Context, f facts) error {
 }
 
 func (r *StatusReporter) sendFailed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // stopping is no failure
+	}
 	if why := r.targets.finalAnswer(err); why != nil && tmc.IsObjectNotFound(err, syncTargetsGVR.Resource, r.target.name) {
 		return why
 	}

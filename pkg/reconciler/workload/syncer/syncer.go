@@ -17,8 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	kcpdynamic "github.com/kcp-dev/client-go/dynamic"
 	"github.com/prometheus/client_golang/prometheus"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
@@ -30,6 +30,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
+
+	kcpdynamic "github.com/kcp-dev/client-go/dynamic"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -90,7 +92,10 @@ func New(config Config) (*Syncer, error) {
 		return nil, err
 	}
 	s.registerChecks()
-	return s, s.listen()
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // connect makes the clients; no request is sent.
@@ -187,7 +192,7 @@ func (s *Syncer) work(ctx context.Context) error {
 // orStopped makes what follows from being told to stop no error.
 func orStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // that is what it is for
 	}
 	return err
 }
@@ -245,6 +250,9 @@ func (s *Syncer) elected(ctx context.Context, lead func(context.Context) error) 
 	return s.awaitElection(ctx, elector, electing, result, release)
 }
 
+// releaseTimeout is how long giving the Lease back may take. A server that does not answer learns of it when the Lease runs out.
+const releaseTimeout = 2 * time.Second
+
 // awaitElection waits for the work to end, then for the Lease to be given back.
 func (s *Syncer) awaitElection(ctx context.Context, elector *leaderelection.LeaderElector, electing <-chan struct{}, result <-chan error, release context.CancelFunc) error {
 	var err error
@@ -258,7 +266,11 @@ func (s *Syncer) awaitElection(ctx context.Context, elector *leaderelection.Lead
 		err = errors.Join(errLeaseLost, <-result)
 	}
 	release()
-	<-electing
+	select {
+	case <-electing:
+	case <-time.After(releaseTimeout): // client-go gives itself the renew deadline for it; the process ends before
+		klog.FromContext(ctx).Info("The Lease could not be given back in time: the physical cluster does not answer")
+	}
 	return err
 }
 

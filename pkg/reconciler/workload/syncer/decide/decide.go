@@ -62,15 +62,15 @@ const (
 	Nothing Verb = "Nothing"
 	// Wait for something that an event will tell, or look again after Decision.After.
 	Wait Verb = "Wait"
-	// Sync: make the copy what it should be, claim the object and bring the status home.
+	// Sync means to make the copy what it should be, claim the object and bring the status home.
 	Sync Verb = "Sync"
 	// Delete the copy.
 	Delete Verb = "Delete"
-	// Orphan: strip the copy of our marks and let it be.
+	// Orphan means to strip the copy of our marks and let it be.
 	Orphan Verb = "Orphan"
-	// Sweep: read upstream live, and delete the copy only if that confirms that it has no reason to exist.
+	// Sweep means to read upstream live, and delete the copy only if that confirms that it has no reason to exist.
 	Sweep Verb = "Sweep"
-	// Release: take the claim off the upstream object.
+	// Release means to take the claim off the upstream object.
 	Release Verb = "Release"
 )
 
