@@ -114,7 +114,7 @@ func (p *pass) gather(ctx context.Context) error {
 		return nil
 	}
 	if p.down != nil {
-		p.record.created = time.Time{}
+		p.record.created, p.record.finished = time.Time{}, nil
 	}
 	if p.up == nil && p.down == nil && p.record.unselected {
 		if err := p.readUnselected(ctx); err != nil {
@@ -269,9 +269,10 @@ func (p *pass) noteUnserved() {
 func (p *pass) planWrite() (decide.WriteDecision, error) {
 	facts := decide.Copy{
 		Exists: p.down != nil, Unseen: p.unseen(), DesiredHash: p.hash, Now: p.now,
-		Corrections: p.record.corrections, LastCorrection: p.record.lastCorrection,
+		Corrections: p.record.corrections, LastCorrection: p.record.lastCorrection, CorrectionGap: p.record.correctionGap,
 	}
 	if p.down == nil {
+		facts.Finished = p.finished()
 		return decide.Write(facts), nil
 	}
 	facts.Stale = older(p.down.ResourceVersion, p.record.downWritten)
@@ -285,6 +286,11 @@ func (p *pass) planWrite() (decide.WriteDecision, error) {
 		facts.DriftedField, _ = transform.Drifted(p.desired, copied)
 	}
 	return decide.Write(facts), nil
+}
+
+// finished: the work is done, and a copy that is not there was cleaned up by somebody else.
+func (p *pass) finished() bool {
+	return !p.record.remaking && (p.record.finished != nil || transform.Finished(p.c.gvr, p.upstream))
 }
 
 // gone: there is nothing left to remember.
@@ -315,7 +321,7 @@ func (p *pass) clean() bool {
 // noteClean remembers the versions at which nothing was left to do.
 func (p *pass) noteClean() {
 	p.record.cleanUp, p.record.cleanDown = "", ""
-	if p.clean() {
+	if p.clean() && p.down != nil {
 		p.record.cleanUp, p.record.cleanDown = p.up.ResourceVersion, p.down.ResourceVersion
 		p.noteLag()
 	}

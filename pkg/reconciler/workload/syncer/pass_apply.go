@@ -7,11 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/klog/v2"
-
-	"golang.org/x/sync/errgroup"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
@@ -86,9 +86,27 @@ func (p *pass) writeCopy(ctx context.Context) error {
 		}
 		return nil
 	default:
+		if p.down == nil {
+			return p.confirmCleanUp(ctx)
+		}
 		p.record.hash, p.record.downWritten = p.hash, p.down.ResourceVersion
 		return nil
 	}
+}
+
+// confirmCleanUp looks once whether a copy that had run to its end is gone indeed, or has only lost our label.
+func (p *pass) confirmCleanUp(ctx context.Context) error {
+	if p.record.finished == nil {
+		return nil
+	}
+	live, err := p.c.writer.Read(ctx, p.desired.GetNamespace(), p.desired.GetName())
+	if err == nil && p.marked(live) {
+		return p.restoreMarks(ctx, live)
+	}
+	if apierrors.IsNotFound(err) {
+		err = nil
+	}
+	return p.c.failed("looking for the copy of", p.key, err)
 }
 
 func (p *pass) createCopy(ctx context.Context) error {
@@ -103,7 +121,7 @@ func (p *pass) createCopy(ctx context.Context) error {
 		return p.resolveConflict(ctx, err)
 	}
 	if err == nil {
-		p.record.created = p.now
+		p.record.created, p.record.remaking = p.now, false
 	}
 	return p.wroteCopy("create", created, err)
 }
@@ -113,6 +131,7 @@ func (p *pass) updateCopy(ctx context.Context, applied bool) error {
 	updated, err := p.c.writer.Update(ctx, p.desired, p.down.UID, applied)
 	if tmc.CategoryOf(err) == tmc.Immutable && p.mayRecreate() {
 		p.acting(ctx, "Deleting the copy to make it anew", err.Error())
+		p.record.remaking = true
 		return p.countDown("delete", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
 	}
 	return p.wroteCopy("update", updated, err)

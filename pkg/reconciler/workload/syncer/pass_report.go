@@ -18,15 +18,20 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/report"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/summarize"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/transform"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // summarize computes what of the copy's status is to come home, and sends it unless one was sent a moment ago.
 func (p *pass) summarize(ctx context.Context) error {
-	if p.decision.Do != decide.Sync || p.down == nil || p.upStale() {
+	last := p.down
+	if last == nil {
+		last = p.record.finished
+	}
+	if p.decision.Do != decide.Sync || last == nil || p.upStale() {
 		return nil
 	}
-	copied, err := p.down.decode()
+	copied, err := last.decode()
 	if err != nil {
 		return err
 	}
@@ -39,6 +44,9 @@ func (p *pass) summarize(ctx context.Context) error {
 	}
 	if status.Patch == nil || hashOf(status.Patch) == p.record.futileStatus {
 		p.record.downSeen = time.Time{}
+		if transform.Finished(p.c.gvr, p.upstream) {
+			p.record.finished = nil // the status is home, and says so
+		}
 		return nil
 	}
 	if left := p.c.settings.statusWindow - p.now.Sub(p.record.lastStatus); left > 0 {
@@ -177,9 +185,9 @@ func (p *pass) tell(ctx context.Context) error {
 	return nil
 }
 
-// solved: the copy was found or made as it should be, so what was told before holds no longer.
+// solved: the copy was found or made as it should be, so what was told before holds no longer. In a fight that means little.
 func (p *pass) solved() bool {
-	return p.decision.Do == decide.Sync && (p.write.Do == decide.Keep || p.wrote)
+	return p.decision.Do == decide.Sync && !p.write.Fight && (p.write.Do == decide.Keep || p.wrote)
 }
 
 func (p *pass) emit(ctx context.Context) {
@@ -228,8 +236,9 @@ func conditionsFor(p *problem, was string, now time.Time) (value any, changed bo
 
 // noteCorrection counts a drift that is corrected now.
 func (p *pass) noteCorrection(ctx context.Context) {
-	p.record.corrections = decide.RecentCorrections(p.record.corrections, p.now.Sub(p.record.lastCorrection)) + 1
-	p.record.lastCorrection = p.now
+	since := p.now.Sub(p.record.lastCorrection)
+	p.record.corrections = decide.RecentCorrections(p.record.corrections, since) + 1
+	p.record.lastCorrection, p.record.correctionGap = p.now, since
 	p.c.metrics.corrections.Inc()
 	if p.write.Fight {
 		p.tellFight(ctx)

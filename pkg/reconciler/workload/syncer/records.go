@@ -11,11 +11,11 @@ import (
 type State string
 
 const (
-	// StatePending: something is still to be done, or waited for.
+	// StatePending means that something is still to be done, or waited for.
 	StatePending State = "pending"
-	// StateSynced: the copy is as it should be and the status is home.
+	// StateSynced means that the copy is as it should be and the status is home.
 	StateSynced State = "synced"
-	// StateFailed: the last pass failed.
+	// StateFailed means that the last pass failed.
 	StateFailed State = "failed"
 )
 
@@ -34,6 +34,10 @@ type record struct {
 	hash string
 	// created: a copy was made and has not been seen in the cache since.
 	created time.Time
+	// finished is a copy that had run to its end before somebody else deleted it, until its status is home.
+	finished *object
+	// remaking: we deleted the copy to make it anew.
+	remaking bool
 
 	// unselected: the copy was removed because the object, though alive, no longer selects this target; its claim is
 	// still to be taken off.
@@ -42,6 +46,7 @@ type record struct {
 
 	corrections    int
 	lastCorrection time.Time
+	correctionGap  time.Duration
 	lastStatus     time.Time
 	// futileStatus is the hash of a status patch that kcp accepted and that changed nothing, e.g. because its schema does
 	// not have the field. Sending it again would change nothing again.
@@ -79,6 +84,7 @@ func (r *records) load(key Key) record {
 		taken.cleanUp, taken.cleanDown = "", ""
 	}
 	found.upSeen, found.downSeen, found.distrusted, taken.distrusted = time.Time{}, time.Time{}, false, false
+	found.finished = nil
 	return taken
 }
 
@@ -90,6 +96,9 @@ func (r *records) store(key Key, changed record) {
 	changed.upSeen = earliest(current.upSeen, changed.upSeen)
 	changed.downSeen = earliest(current.downSeen, changed.downSeen)
 	changed.distrusted = current.distrusted
+	if current.finished != nil {
+		changed.finished = current.finished
+	}
 	r.count(current.state, changed.state)
 	*current = changed
 }
@@ -116,6 +125,15 @@ func (r *records) markDownstream(key Key, now time.Time) {
 	defer r.mu.Unlock()
 	e := r.entry(key)
 	e.downSeen = earliest(e.downSeen, now)
+}
+
+// noteFinished keeps the last that was seen of a copy that had run to its end.
+func (r *records) noteFinished(key Key, last *object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.byKey[key]; ok { // what is forgotten is of no use to an object of the same name
+		e.finished = last
+	}
 }
 
 func (r *records) entry(key Key) *record {

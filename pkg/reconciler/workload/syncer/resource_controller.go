@@ -9,9 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	kcpcache "github.com/kcp-dev/apimachinery/v2/pkg/cache"
-	"github.com/kcp-dev/logicalcluster/v3"
 	"go.opentelemetry.io/otel/codes"
+
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
@@ -19,7 +18,11 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
+
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+
+	kcpcache "github.com/kcp-dev/apimachinery/v2/pkg/cache"
+	"github.com/kcp-dev/logicalcluster/v3"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/apply"
@@ -122,7 +125,10 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 	}
 	if rt.servedDownstream {
 		c.downstream = newDownstreamInformer(d.cluster, rt.gvr, d.target.key, c.watchErrors.told(sideCluster))
-		if _, err := c.downstream.AddEventHandler(c.handler(c.downstreamKey, c.records.markDownstream)); err != nil {
+		handler := c.handler(c.downstreamKey, c.records.markDownstream)
+		enqueue := handler.DeleteFunc
+		handler.DeleteFunc = func(obj any) { c.noteFinished(obj); enqueue(obj) }
+		if _, err := c.downstream.AddEventHandler(handler); err != nil {
 			return nil, err
 		}
 	}
@@ -296,13 +302,33 @@ func (c *ResourceController) upstreamIn(cluster logicalcluster.Name, namespace s
 	return found
 }
 
+// noteFinished remembers what a copy that was deleted last told, if it had run to its end.
+func (c *ResourceController) noteFinished(obj any) {
+	o, ok := lastSeen(obj)
+	if !ok {
+		return
+	}
+	if u, err := o.decode(); err != nil || !transform.Finished(c.gvr, u) {
+		return
+	}
+	if key, ok := c.downstreamKey(o); ok {
+		c.records.noteFinished(key, o)
+	}
+}
+
+// lastSeen is the object that an event is about, also when its deletion itself was missed.
+func lastSeen(obj any) (*object, bool) {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
+	o, ok := obj.(*object)
+	return o, ok
+}
+
 // handler feeds the queue with the events of one side.
-func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(Key, time.Time)) cache.ResourceEventHandler {
+func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(Key, time.Time)) cache.ResourceEventHandlerDetailedFuncs {
 	enqueue := func(obj any, priority int) {
-		if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = tombstone.Obj
-		}
-		o, ok := obj.(*object)
+		o, ok := lastSeen(obj)
 		if !ok {
 			return
 		}

@@ -14,6 +14,8 @@ type Copy struct {
 	Stale bool
 	// Unseen: a copy was created whose arrival in the cache is still awaited.
 	Unseen bool
+	// Finished: the object has run to its end, and a copy made anew would run once more.
+	Finished bool
 	// AsRemembered: the copy has the version, and the desired object the hash, of the last write that we remember.
 	AsRemembered bool
 	// AppliedHash is what the copy says was last applied to it, DesiredHash what should be.
@@ -23,6 +25,8 @@ type Copy struct {
 	// Corrections is how often drift of this copy was corrected lately; LastCorrection is when.
 	Corrections    int
 	LastCorrection time.Time
+	// CorrectionGap is how long before the last correction the one before it was.
+	CorrectionGap time.Duration
 	// Now is the time of the pass.
 	Now time.Time
 }
@@ -48,7 +52,8 @@ type WriteDecision struct {
 	Do    WriteVerb
 	Why   string
 	After time.Duration
-	// Fight: the same copy has been corrected so often that another writer must be at work.
+	// Fight: the same copy has been corrected so often that another writer must be at work, and has not held for long
+	// enough since to say that it no longer is.
 	Fight bool
 }
 
@@ -57,13 +62,28 @@ const (
 	patientCorrections = 4
 	fightMemory        = 10 * time.Minute
 	longestCorrection  = 5 * time.Minute
+	shortestPeace      = 10 * time.Second
 )
 
 // Write decides how to bring the copy to its desired state with the fewest requests.
 func Write(c Copy) WriteDecision {
+	w := write(c)
+	left := untilPeace(c)
+	switch {
+	case left > 0 && w.Do == Keep:
+		w.Fight, w.After = true, left
+	case left > 0 && w.Do == Update:
+		w.Fight = true
+	}
+	return w
+}
+
+func write(c Copy) WriteDecision {
 	switch {
 	case !c.Exists && c.Unseen, c.Exists && c.Stale:
 		return WriteDecision{Do: Postpone, Why: "our last write is yet to be seen", After: time.Second}
+	case !c.Exists && c.Finished:
+		return WriteDecision{Do: Keep, Why: "it has run to its end, and its copy was cleaned up"}
 	case !c.Exists:
 		return WriteDecision{Do: Create, Why: "no copy exists"}
 	case c.AsRemembered:
@@ -88,6 +108,16 @@ func correct(c Copy) WriteDecision {
 		return WriteDecision{Do: Postpone, Why: why + " again and again", After: left, Fight: true}
 	}
 	return WriteDecision{Do: Correct, Why: why + " again and again", Fight: true}
+}
+
+// untilPeace is how much longer the copy must hold for a fight to count as over; zero if there is none. A writer that
+// comes by now and then is given the time to do so twice, so that users are not told of war and peace in turns.
+func untilPeace(c Copy) time.Duration {
+	since := c.Now.Sub(c.LastCorrection)
+	if RecentCorrections(c.Corrections, since) < patientCorrections {
+		return 0
+	}
+	return min(max(2*c.CorrectionGap, shortestPeace), fightMemory) - since
 }
 
 // RecentCorrections is how many of the corrections still count when the last one is that long ago.

@@ -16,6 +16,11 @@ func TestWrite(t *testing.T) {
 			Corrections: corrections, LastCorrection: noon.Add(-sinceLast), Now: noon,
 		}
 	}
+	held := func(corrections int, sinceLast, gap time.Duration) Copy {
+		c := drifted(corrections, sinceLast)
+		c.DriftedField, c.CorrectionGap = "", gap
+		return c
+	}
 	for _, tc := range []struct {
 		name string
 		in   Copy
@@ -24,7 +29,13 @@ func TestWrite(t *testing.T) {
 		{"a missing copy is created", Copy{DesiredHash: "h"}, WriteDecision{Do: Create, Why: "no copy exists"}},
 		{
 			"but not twice, while the first is on its way to the cache",
-			Copy{Unseen: true}, WriteDecision{Do: Postpone, Why: "our last write is yet to be seen", After: time.Second},
+			Copy{Unseen: true},
+			WriteDecision{Do: Postpone, Why: "our last write is yet to be seen", After: time.Second},
+		},
+		{
+			"what has run to its end does not run again because its copy was cleaned up",
+			Copy{DesiredHash: "h", Finished: true},
+			WriteDecision{Do: Keep, Why: "it has run to its end, and its copy was cleaned up"},
 		},
 		{
 			"a cache that is behind our own write is no reason to write again",
@@ -67,8 +78,20 @@ func TestWrite(t *testing.T) {
 		{
 			"a change upstream is written in the middle of a fight",
 			func() Copy { c := drifted(8, 0); c.DesiredHash = "new"; return c }(),
-			WriteDecision{Do: Update, Why: "the desired state changed"},
+			WriteDecision{Do: Update, Why: "the desired state changed", Fight: true},
 		},
+		{
+			"a fight is not over when the copy was just corrected",
+			held(4, time.Second, 0),
+			WriteDecision{Do: Keep, Why: "every owned field holds", After: 9 * time.Second, Fight: true},
+		},
+		{
+			"nor while the pause lasts that the other writer makes",
+			held(4, 40*time.Second, time.Minute),
+			WriteDecision{Do: Keep, Why: "every owned field holds", After: 80 * time.Second, Fight: true},
+		},
+		{"but when the copy has held for longer", held(4, 121*time.Second, time.Minute), WriteDecision{Do: Keep, Why: "every owned field holds"}},
+		{"single corrections are no fight", held(3, time.Second, time.Second), WriteDecision{Do: Keep, Why: "every owned field holds"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, Write(tc.in)); diff != "" {
