@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 )
 
 func configMap(name string) *unstructured.Unstructured {
@@ -275,7 +277,7 @@ func (b *bench) measureMany(ctx context.Context) error {
 func (b *bench) awaitCopies(ctx context.Context, wanted int) error {
 	have := 0
 	return poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		list, err := b.down.Resource(configMaps).Namespace(b.downNamespace()).List(ctx, metav1.ListOptions{LabelSelector: "internal.workload.kcp.io/cluster", ResourceVersion: "0"})
+		list, err := b.down.Resource(configMaps).Namespace(b.downNamespace()).List(ctx, metav1.ListOptions{LabelSelector: workloadv1alpha1.DownstreamClusterLabel, ResourceVersion: "0"})
 		if err != nil {
 			return false, nil //nolint:nilerr // the namespace may be missing yet
 		}

@@ -91,11 +91,11 @@ const FieldManager = "workload-syncer"
 type State string
 
 const (
-	// StatePending: assigned, but a coordinator has yet to set StateSync.
+	// StatePending means assigned, but a coordinator has yet to set StateSync.
 	StatePending State = ""
-	// StateSync: synced down to the target.
+	// StateSync means synced down to the target.
 	StateSync State = "Sync"
-	// StateUpsync: owned by the target and synced up.
+	// StateUpsync means owned by the target and synced up.
 	StateUpsync State = "Upsync"
 )
 
