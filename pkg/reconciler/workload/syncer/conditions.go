@@ -61,35 +61,42 @@ func syncerReady(f facts) metav1.Condition {
 	switch {
 	case f.stopped:
 		c.Reason, c.Message = workloadv1alpha1.ReasonSyncerStopped, "the syncer was stopped"
-	case credentialsRejected(f.cluster) || credentialsRejected(f.kcp) || credentialsRejected(f.discovery):
-		c.Reason, c.Message = workloadv1alpha1.ReasonCredentialsRejected, errors.Join(f.cluster, f.kcp, f.discovery).Error()
+	case rejection(f) != nil:
+		c.Reason, c.Message = workloadv1alpha1.ReasonCredentialsRejected, rejection(f).Error()
 	case f.cluster != nil:
 		c.Reason, c.Message = workloadv1alpha1.ReasonClusterUnreachable, f.cluster.Error()
+	case feedFailed(f.discovery): // names the URL, which may be another server than the SyncTarget's
+		c.Reason, c.Message = workloadv1alpha1.ReasonFeedUnreachable, f.discovery.Error()
 	case f.kcp != nil:
 		c.Reason, c.Message = workloadv1alpha1.ReasonFeedUnreachable, f.kcp.Error()
 	case f.discovery != nil && !missingExport(f.discovery):
 		c.Reason, c.Message = workloadv1alpha1.ReasonSyncerStarting, f.discovery.Error()
-		if feedFailed(f.discovery) {
-			c.Reason = workloadv1alpha1.ReasonFeedUnreachable
-		}
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, workloadv1alpha1.ReasonSyncerRunning, "the syncer runs and reaches both sides"
 	}
 	return c
 }
 
-func credentialsRejected(err error) bool {
-	return err != nil && tmc.CategoryOf(err) == tmc.Authentication
+// rejection is why a server does not accept who the syncer says it is, nil if none rejects it. Servers that answer at all
+// show it by what cannot be listed.
+func rejection(f facts) error {
+	for _, err := range []error{f.cluster, f.kcp, f.discovery} {
+		if err != nil && tmc.CategoryOf(err) == tmc.Authentication {
+			return err
+		}
+	}
+	for _, t := range f.types {
+		if t.State == workloadv1alpha1.ResourceDegraded && t.Category == tmc.Authentication {
+			return errors.New(t.Resource.String() + ": " + t.Message)
+		}
+	}
+	return nil
 }
 
-// feedFailed: the server answered, but not as the feed's URL should; waiting will not help.
+// feedFailed: the feed does not answer, or not as its URL should.
 func feedFailed(err error) bool {
-	switch tmc.CategoryOf(err) {
-	case tmc.NotFound, tmc.Permission, tmc.Configuration:
-		return true
-	default:
-		return false
-	}
+	var failed *feedError
+	return errors.As(err, &failed) && !missingExport(err)
 }
 
 func missingExport(err error) bool {

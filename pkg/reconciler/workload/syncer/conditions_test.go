@@ -20,6 +20,7 @@ func TestConditionsOf(t *testing.T) {
 	pending := TypeStatus{Resource: schema.GroupResource{Resource: "services"}, State: workloadv1alpha1.ResourcePending}
 	forbidden := TypeStatus{Resource: schema.GroupResource{Resource: "secrets"}, State: workloadv1alpha1.ResourceDegraded, Category: tmc.Permission, Message: "may not list"}
 	broken := TypeStatus{Resource: schema.GroupResource{Resource: "jobs", Group: "batch"}, State: workloadv1alpha1.ResourceDegraded, Category: tmc.Internal, Message: "boom"}
+	rejected := TypeStatus{Resource: schema.GroupResource{Resource: "secrets"}, State: workloadv1alpha1.ResourceDegraded, Category: tmc.Authentication, Message: "Unauthorized"}
 	refusedConnection := errors.New("connection refused")
 	for _, tc := range []struct {
 		name string
@@ -42,13 +43,23 @@ func TestConditionsOf(t *testing.T) {
 		{"nothing in common", facts{}, [4]string{"False NoCommonAPIs", "True SyncerRunning", "True HeartbeatRecent", "False NoCommonAPIs"}},
 		{
 			"no binding in the workspace",
-			facts{discovery: &feed.NoBindingError{Source: "team"}},
+			facts{discovery: &feedError{&feed.NoBindingError{Source: "team"}}},
 			[4]string{"False APIExportMissing", "True SyncerRunning", "True HeartbeatRecent", "False APIExportMissing"},
 		},
 		{
 			"the feed's URL leads nowhere",
-			facts{discovery: tmc.As(tmc.NotFound, errors.New("404 page not found"))},
+			facts{discovery: tmc.As(tmc.NotFound, &feedError{errors.New("404 page not found")})},
 			[4]string{"False FeedUnreachable", "False FeedUnreachable", "True HeartbeatRecent", "Unknown Discovering"},
+		},
+		{
+			"the feed's server is not there, while that of the SyncTarget is",
+			facts{discovery: tmc.As(tmc.Unreachable, &feedError{refusedConnection})},
+			[4]string{"False FeedUnreachable", "False FeedUnreachable", "True HeartbeatRecent", "Unknown Discovering"},
+		},
+		{
+			"the types of the physical cluster cannot be asked for, which is not the feed's fault",
+			facts{discovery: tmc.As(tmc.Permission, errors.New("forbidden"))},
+			[4]string{"False SyncerStarting", "False SyncerStarting", "True HeartbeatRecent", "Unknown Discovering"},
 		},
 		{
 			"the types are not known yet",
@@ -64,6 +75,11 @@ func TestConditionsOf(t *testing.T) {
 			"credentials are rejected",
 			facts{cluster: tmc.As(tmc.Authentication, errors.New("Unauthorized")), types: []TypeStatus{accepted}},
 			[4]string{"False CredentialsRejected", "False CredentialsRejected", "True HeartbeatRecent", "True APIsSynced"},
+		},
+		{
+			"credentials are rejected by a server that answers",
+			facts{types: []TypeStatus{accepted, rejected}},
+			[4]string{"False CredentialsRejected", "False CredentialsRejected", "True HeartbeatRecent", "False APIsDegraded"},
 		},
 		{
 			"an orderly stop",

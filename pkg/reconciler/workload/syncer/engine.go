@@ -176,18 +176,24 @@ func (e *Engine) reconcileTypes(ctx context.Context) error {
 	return nil
 }
 
+// feedError is why the feed does not say which types there are.
+type feedError struct{ error }
+
+// Unwrap gives the reason.
+func (e *feedError) Unwrap() error { return e.error }
+
 func (e *Engine) wanted(ctx context.Context) ([]resourceType, error) {
 	up := served{types: map[schema.GroupResource][]servedVersion{}}
 	var accepts []func(schema.GroupResource) bool
 	for _, source := range e.feed.Sources() {
 		here, err := discover(ctx, source.Discovery)
 		if err != nil {
-			return nil, tmc.Classify(fmt.Errorf("discovering the types of %s: %w", source, err))
+			return nil, tmc.Classify(&feedError{fmt.Errorf("discovering the types of %s: %w", source, err)})
 		}
 		up.merge(here)
 		accepted, err := source.Accepted(ctx, e.exports())
 		if err != nil {
-			return nil, tmc.Classify(err)
+			return nil, tmc.Classify(&feedError{err})
 		}
 		accepts = append(accepts, accepted)
 	}
