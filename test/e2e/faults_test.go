@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+)
+
+// fault answers a request in the server's place, or leaves it alone and is false.
+type fault func(http.ResponseWriter, *http.Request) bool
+
+// faulty is a way to a server on which the test decides what is answered: an HTTP proxy that has the credentials itself.
+type faulty struct {
+	*httptest.Server
+	hits atomic.Int64
+
+	mu    sync.Mutex
+	fault fault
+}
+
+func newFaulty(t *testing.T, config *rest.Config) *faulty {
+	t.Helper()
+	target := must(url.Parse(config.Host))(t)
+	proxy := &httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport:     must(rest.TransportFor(config))(t),
+		FlushInterval: -1, // watches
+		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	}
+	f := &faulty{}
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		inject := f.fault
+		f.mu.Unlock()
+		if inject != nil && inject(w, r) {
+			f.hits.Add(1)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() { f.CloseClientConnections(); f.Close() })
+	return f
+}
+
+// config reaches the server through the proxy.
+func (f *faulty) config() *rest.Config { return &rest.Config{Host: f.URL} }
+
+// inject has requests answered by the fault from now on; nil heals the way. What is under way ends, watches included.
+func (f *faulty) inject(broken fault) {
+	f.mu.Lock()
+	f.fault = broken
+	f.mu.Unlock()
+	f.hits.Store(0)
+	f.CloseClientConnections()
+}
+
+// refuse answers requests with a Status of that code.
+func refuse(code int, reason metav1.StatusReason, when func(*http.Request) bool) fault {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if !when(r) {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if code == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "1")
+		}
+		w.WriteHeader(code)
+		_ = json.NewEncoder(w).Encode(metav1.Status{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
+			Code: int32(code), Reason: reason, Message: "injected by the test",
+		})
+		return true
+	}
+}
+
+// now and then a request meets one of several faults.
+func nowAndThen(faults ...fault) fault {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		return rand.IntN(4) == 0 && faults[rand.IntN(len(faults))](w, r)
+	}
+}
+
+// emptyList answers with a list of nothing, which no server would.
+func emptyList(when func(*http.Request) bool) fault {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if !when(r) || r.Method != http.MethodGet {
+			return false
+		}
+		if r.URL.Query().Get("watch") != "" {
+			<-r.Context().Done() // nothing ever happens either
+			return true
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`))
+		return true
+	}
+}
+
+func everything(*http.Request) bool { return true }
+
+// lists are requests that list or watch all objects of one of the resources.
+func lists(resources ...string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		for _, resource := range resources {
+			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/"+resource) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// but leaves out requests whose path has one of the parts.
+func but(when func(*http.Request) bool, parts ...string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		for _, part := range parts {
+			if strings.Contains(r.URL.Path, part) {
+				return false
+			}
+		}
+		return when(r)
+	}
+}
