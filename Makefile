@@ -10,9 +10,14 @@ MAKEFLAGS += --no-print-directory
 help: ## Show what there is to make.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# What --version and the metric workload_build_info tell: the release, or the commit since the last one.
+COMMIT = $(shell git rev-parse --short=12 HEAD)
+VERSION = $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo v0.0.0-$(COMMIT))
+LDFLAGS = -X k8s.io/component-base/version.gitVersion=$(VERSION) -X k8s.io/component-base/version.gitCommit=$(COMMIT)
+
 .PHONY: build
 build: ## Build the commands into bin/.
-	go build -trimpath -o bin/ ./cmd/...
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: demo
 demo: ## See a Deployment in a kcp workspace run on a cluster. DEMO_KEEP=1 keeps it running.
@@ -31,7 +36,7 @@ lint: ## Run the linters.
 .PHONY: generate
 generate: ## Generate code, manifests and references into place.
 	go run ./hack/generate
-	go run ./hack/flags
+	go run ./hack/reference
 
 .PHONY: verify
 verify: ## Generate everything and fail if that changes a file.

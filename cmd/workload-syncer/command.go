@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
+	"k8s.io/component-base/version"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/workload-syncer/cmd/workload-syncer/options"
@@ -58,15 +58,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // newCommand parses a command line and hands the configuration to serve.
 func newCommand(serve func(context.Context, *syncer.Config) error) *cobra.Command {
 	o := options.New()
-	o.UserAgent = name + "/" + version()
+	o.UserAgent = name + "/" + version.Get().GitVersion
 	command := &cobra.Command{
 		Use:   name + " --kcp-kubeconfig=FILE --sync-target-name=NAME [flags]",
 		Short: "Sync workloads from kcp workspaces to this physical cluster",
 		Long: "workload-syncer makes the workloads of kcp workspaces run on a physical cluster, and brings their status home.\n" +
 			"It pulls: kcp never needs to reach the cluster.",
-		Version:       version(),
-		SilenceErrors: true, // run tells them
-		SilenceUsage:  true, // a page of flags would hide what is wrong
+		Version:       version.Get().GitVersion, // make build sets it
+		SilenceErrors: true,                     // run tells them
+		SilenceUsage:  true,                     // a page of flags would hide what is wrong
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("%q is not a flag: all that %s takes are flags", args[0], name)}
@@ -99,19 +99,10 @@ const helpColumns = 120
 
 // serve runs the syncer until the context ends.
 func serve(ctx context.Context, config *syncer.Config) error {
-	klog.FromContext(ctx).Info("Starting", "version", version())
+	klog.FromContext(ctx).Info("Starting", "version", version.Get().GitVersion)
 	s, err := syncer.New(*config)
 	if err != nil {
 		return err
 	}
 	return s.Run(ctx)
-}
-
-// version is the release or commit that this binary was built from, as the Go toolchain recorded it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	return info.Main.Version
 }
