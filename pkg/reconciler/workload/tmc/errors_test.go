@@ -155,6 +155,8 @@ func checkRecording(t *testing.T, server string, wants map[string]want) {
 
 func TestIsObjectNotFoundOfAnythingElse(t *testing.T) {
 	deployments := schema.GroupResource{Group: "apps", Resource: "deployments"}
+	madeUp := apierrors.NewNotFound(deployments, "web")
+	madeUp.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeUnexpectedServerResponse}}
 	for name, err := range map[string]error{
 		"nothing":                       nil,
 		"any error":                     io.EOF,
@@ -162,6 +164,7 @@ func TestIsObjectNotFoundOfAnythingElse(t *testing.T) {
 		"a Status without details":      &apierrors.StatusError{ErrStatus: metav1.Status{Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound}},
 		"a response that client-go had to make sense of": apierrors.NewGenericServerResponse(http.StatusNotFound, "GET", deployments, "web", "404 page not found", 0, true),
 		"the same without a text":                        apierrors.NewGenericServerResponse(http.StatusNotFound, "GET", deployments, "web", "", 0, false),
+		"what a proxy wrote, whatever its words":         madeUp,
 		"something that is gone in another sense":        apierrors.NewGone("deployments web not found"),
 	} {
 		if tmc.IsObjectNotFound(err, "deployments.apps", "web") {
@@ -277,6 +280,9 @@ func TestCategories(t *testing.T) {
 	}
 	if tmc.Category("FromTheFuture").Retryable() != tmc.Internal.Retryable() || !tmc.Internal.Retryable() {
 		t.Error("what is not known is retried")
+	}
+	if got := tmc.Backoff(tmc.Conflict, 2, func() float64 { return 1 }); got != 10*time.Millisecond {
+		t.Errorf("jitter takes off up to half: got %s of 20ms", got)
 	}
 	steady := func() float64 { return 0 }
 	for attempt, want := range map[int]time.Duration{0: 10 * time.Millisecond, 1: 10 * time.Millisecond, 2: 20 * time.Millisecond, 5: 160 * time.Millisecond, 50: 5 * time.Second} {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,9 +26,14 @@ func TestWatchKubeconfig(t *testing.T) {
 			}
 		}
 		write("first")
-		var seen []string
-		failures := 0
+		var (
+			lock     sync.Mutex
+			seen     []string
+			failures int
+		)
 		part := tmc.WatchKubeconfig(path, time.Second, clock.RealClock{}, func(context.Context) error {
+			lock.Lock()
+			defer lock.Unlock()
 			content, err := os.ReadFile(path)
 			seen = append(seen, string(content))
 			if failures > 0 {
@@ -42,7 +48,8 @@ func TestWatchKubeconfig(t *testing.T) {
 		expect := func(name, want string) {
 			t.Helper()
 			time.Sleep(3500 * time.Millisecond)
-			synctest.Wait()
+			lock.Lock()
+			defer lock.Unlock()
 			if got := strings.Join(seen, " "); got != want {
 				t.Errorf("%s: got %q, want %q", name, got, want)
 			}
@@ -67,7 +74,9 @@ func TestWatchKubeconfig(t *testing.T) {
 		if err := os.Symlink(other, path); err != nil {
 			t.Fatal(err)
 		}
+		lock.Lock()
 		failures = 1
+		lock.Unlock()
 		expect("a change that could not be taken up is told again", "third third")
 		stop()
 		if err := <-ended; err != nil {
