@@ -110,7 +110,7 @@ func (s *served) merge(other served) {
 
 // What the syncer does with objects on each side. Types that do not allow it are not synced.
 var (
-	upstreamVerbs   = []string{"get", "list", "watch", "patch"}
+	upstreamVerbs   = []string{"get", "list", "watch"}
 	downstreamVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
 )
 
@@ -157,8 +157,12 @@ func wantedTypes(up, down served, accepted func(schema.GroupResource) bool, only
 	return wanted
 }
 
+// usable versions can be watched, and patched. A type whose CustomResourceDefinition is being deleted no longer offers to
+// be patched but to be deleted; it takes patches all the same, and waits for ours: they release its last objects.
 func usable(versions []servedVersion) []servedVersion {
-	return slices.DeleteFunc(slices.Clone(versions), func(v servedVersion) bool { return !v.verbs.HasAll(upstreamVerbs...) })
+	return slices.DeleteFunc(slices.Clone(versions), func(v servedVersion) bool {
+		return !v.verbs.HasAll(upstreamVerbs...) || !v.verbs.HasAny("patch", "delete")
+	})
 }
 
 // plan compares what should run with what runs.

@@ -62,6 +62,12 @@ func TestWantedTypes(t *testing.T) {
 			nil, nil,
 		},
 		{"not a type that cannot be listed and watched upstream", serving(widgets, version("v1", "create")), serving(widgets, version("v1", allVerbs...)), all, nil, nil, nil},
+		{"not a type that can only be read upstream", serving(widgets, version("v1", readVerbs...)), serving(widgets, version("v1", allVerbs...)), all, nil, nil, nil},
+		{
+			"a type that is being deleted upstream, until its claims are released",
+			serving(widgets, version("v1", "delete", "deletecollection", "get", "list", "watch")), serving(widgets, version("v1", allVerbs...)), all, nil,
+			want("v1", true), want("v1", true),
+		},
 		{"not namespaces: they are made as objects need them", serving(schema.GroupResource{Resource: "namespaces"}, version("v1", allVerbs...)), served{}, all, nil, nil, nil},
 		{"what runs goes on while the cluster does not answer for its group", serving(widgets, version("v1", allVerbs...)), unknown, all, nil, want("v1", true), want("v1", true)},
 		{"what runs goes on while kcp does not answer for its group", unknown, serving(widgets, version("v1", allVerbs...)), all, nil, want("v1", true), want("v1", true)},
