@@ -308,10 +308,13 @@ func (tn *tenant) removeCopies() {
 }
 
 // downNamespace is the namespace in the physical cluster that stands for one of the tenant's.
-func (tn *tenant) downNamespace(namespace string) string {
+func (tn *tenant) downNamespace(namespace string) string { return tn.namespaceOf(tn, namespace) }
+
+// namespaceOf is the namespace in the physical cluster by which this tenant's target stands for one of another tenant's.
+func (tn *tenant) namespaceOf(other *tenant, namespace string) string {
 	return workloadv1alpha1.NamespaceLocator{
 		SyncTarget:  workloadv1alpha1.SyncTargetLocator{ClusterName: string(tn.ws.Cluster), Name: tn.target.Name, UID: tn.target.UID},
-		ClusterName: string(tn.ws.Cluster),
+		ClusterName: string(other.ws.Cluster),
 		Namespace:   namespace,
 	}.DownstreamNamespace()
 }
