@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
@@ -66,7 +67,22 @@ func (o *Options) Complete() (*syncer.Config, error) {
 	o.limit(kcp, o.KCP)
 	o.limit(cluster, o.Cluster)
 	kcp.UserAgent, cluster.UserAgent = o.UserAgent, o.UserAgent
+	config.CredentialFiles, config.Reread = o.credentialFiles(), o.reread
 	return config, nil
+}
+
+// credentialFiles are the kubeconfigs that the connections come from; in a cluster one comes from none.
+func (o *Options) credentialFiles() []string {
+	return slices.DeleteFunc([]string{o.KCP.Kubeconfig, o.Cluster.Kubeconfig}, func(file string) bool { return file == "" })
+}
+
+// reread makes the connections anew from files that may have changed.
+func (o *Options) reread() (kcp, cluster *rest.Config, err error) {
+	config, err := o.Complete()
+	if err != nil {
+		return nil, nil, err
+	}
+	return config.KCP, config.Cluster, nil
 }
 
 // syncTarget names the target. The default workspace holds unless a flag says otherwise; nobody is asked for a workspace

@@ -104,6 +104,7 @@ var compareConfigs = cmp.Options{
 		return map[string]any{"host": c.Host, "token": c.BearerToken, "qps": c.QPS, "burst": c.Burst, "agent": c.UserAgent}
 	}),
 	cmpopts.IgnoreFields(syncer.LeaderElection{}, "Identity"),
+	cmpopts.IgnoreFields(syncer.Config{}, "Reread", "CredentialFiles"), // see TestReread
 	cmpopts.EquateEmpty(),
 }
 
@@ -458,5 +459,34 @@ func TestSplitKCPHost(t *testing.T) {
 				t.Errorf("got %q %q %q", base, workspace, problem)
 			}
 		})
+	}
+}
+
+func TestReread(t *testing.T) {
+	f := newFixture(t)
+	config, err := complete(fakeSurroundings{}, f.arguments()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{f.kcp, f.cluster}; !cmp.Equal(want, config.CredentialFiles) {
+		t.Errorf("the files are %v, want %v", config.CredentialFiles, want)
+	}
+	before, err := os.ReadFile(f.kcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotate := func(content string) {
+		if err := os.WriteFile(f.kcp, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rotate("{half a file")
+	if _, _, err := config.Reread(); err == nil || !strings.Contains(err.Error(), "--kcp-kubeconfig") {
+		t.Errorf("a file that cannot be read gives %v", err)
+	}
+	rotate(strings.ReplaceAll(string(before), "token-team", "token-new"))
+	kcp, cluster, err := config.Reread()
+	if err != nil || kcp.BearerToken != "token-new" || kcp.UserAgent == "" || cluster.BearerToken != "token-east" {
+		t.Errorf("after the rotation: %+v, %+v, %v", kcp, cluster, err)
 	}
 }

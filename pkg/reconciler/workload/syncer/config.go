@@ -21,6 +21,11 @@ type Config struct {
 	// Cluster reaches the physical cluster.
 	Cluster *rest.Config
 
+	// CredentialFiles are the files that KCP and Cluster came from. Reread reads them again; it is called when one has
+	// changed, and the syncer then starts anew with what it returns, without the process ending. Both may be empty.
+	CredentialFiles []string
+	Reread          func() (kcp, cluster *rest.Config, err error)
+
 	// SyncTarget names the target that this syncer serves.
 	SyncTarget SyncTargetRef
 

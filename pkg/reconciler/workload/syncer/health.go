@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/discovery"
@@ -28,34 +29,52 @@ const (
 // link is the way to one of the two API servers.
 type link struct {
 	name       string
-	config     *rest.Config
-	client     *http.Client
 	connection *tmc.Connection
 	breaker    *tmc.Breaker
+	wrap       []func(http.RoundTripper) http.RoundTripper
+
+	// wired is replaced as a whole when the credentials change.
+	wired atomic.Pointer[wiring]
 }
 
-// newLink gives the configuration its metrics, traces and circuit breaker.
-func newLink(name string, config *rest.Config, requests *tmc.ClientMetrics, tracing *tmc.Tracing, recovery *tmc.Recovery) (*link, error) {
-	l := &link{name: name, config: rest.CopyConfig(config), connection: requests.Connection(name)}
-	l.config.WarningHandlerWithContext = rest.NoWarnings{} // about types that we list, not about anybody's objects
-	l.config.Wrap(tmc.InstrumentTransport(requests, name))
-	l.config.Wrap(tracing.InstrumentTransport())
-	var err error
-	if l.client, err = rest.HTTPClientFor(l.config); err != nil {
-		return nil, fmt.Errorf("connecting to %s: %w", sideName[name], err)
-	}
+// wiring is a configuration with its HTTP client.
+type wiring struct {
+	config *rest.Config
+	client *http.Client
+}
+
+// newLink gives the way to a server its metrics, traces and circuit breaker. Use has to follow.
+func newLink(name string, requests *tmc.ClientMetrics, tracing *tmc.Tracing, recovery *tmc.Recovery) *link {
+	l := &link{name: name, connection: requests.Connection(name)}
+	l.wrap = append(l.wrap, tmc.InstrumentTransport(requests, name), tracing.InstrumentTransport())
 	l.breaker = recovery.Breaker(name, l.probe)
 	l.connection.OnResult(l.breaker.Report)
-	return l, nil
+	return l
+}
+
+// use has the link use this configuration from now on.
+func (l *link) use(config *rest.Config) error {
+	w := &wiring{config: rest.CopyConfig(config)}
+	w.config.WarningHandlerWithContext = rest.NoWarnings{} // about types that we list, not about anybody's objects
+	for _, wrap := range l.wrap {
+		w.config.Wrap(wrap)
+	}
+	var err error
+	if w.client, err = rest.HTTPClientFor(w.config); err != nil {
+		return fmt.Errorf("connecting to %s: %w", sideName[l.name], err)
+	}
+	l.wired.Store(w)
+	return nil
 }
 
 // probe asks the server for something cheap. Any answer shows that it is there, except that it cannot answer.
 func (l *link) probe(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.config.Host+"/version", http.NoBody)
+	w := l.wired.Load()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.config.Host+"/version", http.NoBody)
 	if err != nil {
 		return err
 	}
-	response, err := l.client.Do(request)
+	response, err := w.client.Do(request)
 	if err != nil {
 		return err
 	}
@@ -68,7 +87,8 @@ func (l *link) probe(ctx context.Context) error {
 
 // discovery asks the server for its types, until ctx is done.
 func (l *link) discovery(ctx context.Context) (discovery.DiscoveryInterface, error) {
-	return tmc.Discovery(ctx, l.config, l.client)
+	w := l.wired.Load()
+	return tmc.Discovery(ctx, w.config, w.client)
 }
 
 // state is why the server does not answer, nil if it does or was not asked yet.

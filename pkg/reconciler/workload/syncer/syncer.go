@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -60,6 +61,7 @@ type Syncer struct {
 	progress *tmc.Watermark
 
 	kcp, cluster *link
+	fresh        fresh
 
 	targets    *syncTargets
 	kcpDynamic kcpdynamic.ClusterInterface
@@ -88,7 +90,10 @@ func New(config Config) (*Syncer, error) {
 		return nil, fmt.Errorf("setting up tracing: %w", err)
 	}
 	s.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: s.registry, Clock: s.clock})
-	if err := s.connect(); err != nil {
+	requests := tmc.NewClientMetrics(s.registry, s.clock)
+	s.kcp = newLink(sideKCP, requests, s.tracing, s.recovery)
+	s.cluster = newLink(sideCluster, requests, s.tracing, s.recovery)
+	if err := s.connect(config.KCP, config.Cluster); err != nil {
 		return nil, err
 	}
 	s.registerChecks()
@@ -99,30 +104,22 @@ func New(config Config) (*Syncer, error) {
 }
 
 // connect makes the clients; no request is sent.
-func (s *Syncer) connect() error {
-	requests := tmc.NewClientMetrics(s.registry, s.clock)
+func (s *Syncer) connect(kcp, cluster *rest.Config) error {
+	if err := errors.Join(s.kcp.use(kcp), s.cluster.use(cluster)); err != nil {
+		return err
+	}
 	var err error
-	if s.kcp, err = newLink(sideKCP, s.config.KCP, requests, s.tracing, s.recovery); err != nil {
-		return err
-	}
-	if s.cluster, err = newLink(sideCluster, s.config.Cluster, requests, s.tracing, s.recovery); err != nil {
-		return err
-	}
-	if s.kcpDynamic, err = kcpdynamic.NewForConfig(s.kcp.config); err != nil {
+	if s.kcpDynamic, err = kcpdynamic.NewForConfig(s.kcp.wired.Load().config); err != nil {
 		return fmt.Errorf("connecting to kcp: %w", err)
 	}
 	s.targets = &syncTargets{
 		client: s.kcpDynamic.Cluster(s.config.SyncTarget.Workspace).Resource(syncTargetsGVR), ref: s.config.SyncTarget,
 	}
-	return s.connectCluster()
-}
-
-func (s *Syncer) connectCluster() error {
-	config, client := s.cluster.config, s.cluster.client
+	w := s.cluster.wired.Load()
 	var errs [3]error
-	s.kubernetes, errs[0] = kubernetes.NewForConfigAndClient(config, client)
-	s.dynamic, errs[1] = dynamic.NewForConfigAndClient(config, client)
-	s.metadata, errs[2] = metadata.NewForConfigAndClient(config, client)
+	s.kubernetes, errs[0] = kubernetes.NewForConfigAndClient(w.config, w.client)
+	s.dynamic, errs[1] = dynamic.NewForConfigAndClient(w.config, w.client)
+	s.metadata, errs[2] = metadata.NewForConfigAndClient(w.config, w.client)
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("connecting to the physical cluster: %w", err)
 	}
@@ -169,7 +166,11 @@ func (s *Syncer) Address(name string) string { return s.listeners[name] }
 // Run works until ctx is done, and then stops in order within a few seconds. An error before that is final.
 func (s *Syncer) Run(ctx context.Context) error {
 	parts := []tmc.Part{s.tracing.Part()}
-	parts = append(append(parts, s.servers...), tmc.Part{Name: "syncer", Run: s.work})
+	parts = append(parts, s.servers...)
+	if s.config.EnableRecovery {
+		parts = append(parts, s.watchCredentials()...)
+	}
+	parts = append(parts, tmc.Part{Name: "syncer", Run: s.keepWorking})
 	return tmc.RunParts(ctx, stopTimeout, parts...)
 }
 
@@ -387,17 +388,17 @@ func runInformer(informer cache.SharedIndexInformer) func(context.Context) error
 // newFeed makes the feed that the configuration asks for; nil if the SyncTarget has no URLs yet.
 func (s *Syncer) newFeed(ctx context.Context, t target, spec *watchedTarget) (*feed.Feed, error) {
 	if s.config.Feed.Kind == FeedWorkspace {
-		return feed.NewWorkspace(s.kcp.config, t.cluster, t.key)
+		return feed.NewWorkspace(s.kcp.wired.Load().config, t.cluster, t.key)
 	}
 	if urls := s.config.Feed.URLs; len(urls) > 0 {
 		klog.FromContext(ctx).Info("Using --feed-urls: with a raw APIExport virtual workspace this syncer can read every tenant's objects; meant for development")
-		return feed.NewAssigned(s.kcp.config, urls, t.key)
+		return feed.NewAssigned(s.kcp.wired.Load().config, urls, t.key)
 	}
 	spec.followURLs = true
 	if len(spec.urls) == 0 {
 		return nil, nil
 	}
-	return feed.NewAssigned(s.kcp.config, spec.urls, t.key)
+	return feed.NewAssigned(s.kcp.wired.Load().config, spec.urls, t.key)
 }
 
 func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget) (*Engine, error) {
