@@ -220,7 +220,7 @@ func (o *Options) addInfrastructureFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.EnableTracing, "enable-tmc-tracing", o.EnableTracing,
 		"Send traces by OTLP, to where the OTEL_EXPORTER_OTLP_* environment variables say.")
 	fs.BoolVar(&o.EnableRecovery, "enable-tmc-recovery", o.EnableRecovery,
-		"Act on failures that last: read credentials again, rebuild clients, list again after an outage.")
+		"Act on failures that last: pause the work on a server that does not answer and probe it, take up changed kubeconfigs.")
 }
 
 // addLoggingFlags adds those of the logging library's flags that work without its feature gates.
