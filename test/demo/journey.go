@@ -34,14 +34,9 @@ func journey(ctx context.Context, s *screen, done string, act func(context.Conte
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	watches := make([]watch.Interface, len(hops))
-	for i, h := range hops {
-		w, err := h.at.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + h.name})
-		if err != nil {
-			return fmt.Errorf("watching %s: %w", h.name, err)
-		}
-		defer w.Stop()
-		watches[i] = w
+	watches, err := watchAll(ctx, hops)
+	if err != nil {
+		return err
 	}
 
 	started := time.Now()
@@ -62,6 +57,19 @@ func journey(ctx context.Context, s *screen, done string, act func(context.Conte
 		return nil
 	})
 	return group.Wait()
+}
+
+// watchAll begins to watch each hop's object. The watches end with the context.
+func watchAll(ctx context.Context, hops []hop) ([]watch.Interface, error) {
+	watches := make([]watch.Interface, 0, len(hops))
+	for _, h := range hops {
+		w, err := h.at.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + h.name})
+		if err != nil {
+			return nil, fmt.Errorf("watching %s: %w", h.name, err)
+		}
+		watches = append(watches, w)
+	}
+	return watches, nil
 }
 
 func tell(s *screen, started time.Time, what string) {
