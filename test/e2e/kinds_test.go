@@ -420,7 +420,7 @@ func TestA26TypeThatGoesAway(t *testing.T) {
 		tn.up.define(c)
 		tn.up.create(c.object("web", "thing", "size: 1"))
 		tn.copyOf(c.kind(), "thing", nil)
-		tn.up.eventually(c.kind(), "web", "thing", has([]string{workloadv1alpha1.SyncerFinalizer(tn.key)}, "metadata", "finalizers"))
+		tn.up.eventually(c.kind(), "web", "thing", tn.claimed)
 	}
 	tn.up.create(configMap("web", "other", "mode", "first"))
 
