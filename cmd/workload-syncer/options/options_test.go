@@ -371,14 +371,26 @@ func TestMistakes(t *testing.T) {
 		{"one port for both", []string{"--metrics-port=8081"}, []string{"health-port", "8081", "--metrics-port"}},
 		{"unknown log format", []string{"--logging-format=xml"}, []string{"logging-format", "xml"}},
 		{"a lease without a namespace", []string{"--leader-elect"}, []string{"leader-elect-resource-namespace", "required"}},
-		{"a lease without a possible name", []string{"--leader-elect", "--leader-elect-resource-namespace=ns", "--leader-elect-resource-name=A"},
-			[]string{"leader-elect-resource-name", `"A"`}},
-		{"a lease shorter than its renewal", []string{"--leader-elect", "--leader-elect-resource-namespace=ns", "--leader-elect-lease-duration=10s"},
-			[]string{"leader-elect-lease-duration", "10s", "--leader-elect-renew-deadline"}},
-		{"a renewal without a second try", []string{"--leader-elect", "--leader-elect-resource-namespace=ns", "--leader-elect-retry-period=9s"},
-			[]string{"leader-elect-renew-deadline", "--leader-elect-retry-period"}},
-		{"no pause between tries", []string{"--leader-elect", "--leader-elect-resource-namespace=ns", "--leader-elect-retry-period=0"},
-			[]string{"leader-elect-retry-period", "not positive"}},
+		{
+			"a lease without a possible name",
+			[]string{"--leader-elect", "--leader-elect-resource-namespace=ns", "--leader-elect-resource-name=A"},
+			[]string{"leader-elect-resource-name", `"A"`},
+		},
+		{
+			"a lease shorter than its renewal",
+			[]string{"--leader-elect", "--leader-elect-resource-namespace=ns", "--leader-elect-lease-duration=10s"},
+			[]string{"leader-elect-lease-duration", "10s", "--leader-elect-renew-deadline"},
+		},
+		{
+			"a renewal without a second try",
+			[]string{"--leader-elect", "--leader-elect-resource-namespace=ns", "--leader-elect-retry-period=9s"},
+			[]string{"leader-elect-renew-deadline", "--leader-elect-retry-period"},
+		},
+		{
+			"no pause between tries",
+			[]string{"--leader-elect", "--leader-elect-resource-namespace=ns", "--leader-elect-retry-period=0"},
+			[]string{"leader-elect-retry-period", "not positive"},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := complete(fakeSurroundings{}, f.arguments(tc.arguments...)...)
