@@ -12,43 +12,43 @@ import (
 type Category string
 
 const (
-	// NotFound: the object, its type, or the path to it does not exist there. See [IsObjectNotFound] for which.
+	// NotFound means: the object, its type, or the path to it does not exist there. See [IsObjectNotFound] for which.
 	NotFound Category = "NotFound"
-	// Conflict: the write was made for a state that is no longer current. Read again, decide again.
+	// Conflict means: the write was made for a state that is no longer current. Read again, decide again.
 	Conflict Category = "Conflict"
-	// FieldOwnership: another field manager owns what was to be applied. A retry of the same loses again.
+	// FieldOwnership means: another field manager owns what was to be applied. A retry of the same loses again.
 	FieldOwnership Category = "FieldOwnership"
-	// AlreadyExists: the name is taken.
+	// AlreadyExists means: the name is taken.
 	AlreadyExists Category = "AlreadyExists"
-	// Validation: the server will not have this object or request as it is.
+	// Validation means: the server will not have this object or request as it is.
 	Validation Category = "Validation"
-	// Immutable: nothing but fields that cannot change once set stand against the write.
+	// Immutable means: nothing but fields that cannot change once set stand against the write.
 	Immutable Category = "Immutable"
-	// Permission: we are known and not allowed to.
+	// Permission means: we are known and not allowed to.
 	Permission Category = "Permission"
-	// Admission: a webhook or policy, not the API itself, refused.
+	// Admission means: a webhook or policy, not the API itself, refused.
 	Admission Category = "Admission"
-	// Quota: there is no room left for it.
+	// Quota means: there is no room left for it.
 	Quota Category = "Quota"
-	// Authentication: the server does not accept who we say we are.
+	// Authentication means: the server does not accept who we say we are.
 	Authentication Category = "Authentication"
-	// Unreachable: no answer came, because there was no working connection.
+	// Unreachable means: no answer came, because there was no working connection.
 	Unreachable Category = "Unreachable"
-	// Unavailable: the server answered that it, or something that it relies on, cannot at the moment.
+	// Unavailable means: the server answered that it, or something that it relies on, cannot at the moment.
 	Unavailable Category = "Unavailable"
-	// Timeout: it took too long; whether it was done is not known.
+	// Timeout means: it took too long; whether it was done is not known.
 	Timeout Category = "Timeout"
-	// NamespaceTerminating: the namespace is being deleted; nothing can be created until it is gone.
+	// NamespaceTerminating means: the namespace is being deleted; nothing can be created until it is gone.
 	NamespaceTerminating Category = "NamespaceTerminating"
-	// Gone: the history that was asked for was compacted. List again.
+	// Gone means: the history that was asked for was compacted. List again.
 	Gone Category = "Gone"
-	// Configuration: what we were told about the server is wrong or unusable: a kubeconfig, an address, the CA. A
+	// Configuration means: what we were told about the server is wrong or unusable: a kubeconfig, an address, the CA. A
 	// server certificate that does not verify belongs here and not to Authentication, because the remedy is to correct
 	// what we trust; being refused for our certificate is Authentication.
 	Configuration Category = "Configuration"
-	// Canceled: we gave up ourselves, because we are stopping.
+	// Canceled means: we gave up ourselves, because we are stopping.
 	Canceled Category = "Canceled"
-	// Internal: all that is not known. Retrying a surprise is safe, dropping it is not.
+	// Internal means: all that is not known. Retrying a surprise is safe, dropping it is not.
 	Internal Category = "Internal"
 )
 
@@ -56,13 +56,13 @@ const (
 type Severity string
 
 const (
-	// Info: part of normal work.
+	// Info means: part of normal work.
 	Info Severity = "Info"
-	// Warning: expected to pass by itself.
+	// Warning means: expected to pass by itself.
 	Warning Severity = "Warning"
-	// Failure: somebody has to change something, about one object or type.
+	// Failure means: somebody has to change something, about one object or type.
 	Failure Severity = "Failure"
-	// Critical: somebody has to change something, or nothing works at that server.
+	// Critical means: somebody has to change something, or nothing works at that server.
 	Critical Severity = "Critical"
 )
 
@@ -78,8 +78,10 @@ type traits struct {
 
 // Categories lists every category that this package tells, in the order of the documentation.
 func Categories() []Category {
-	return []Category{NotFound, Conflict, FieldOwnership, AlreadyExists, Validation, Immutable, Permission, Admission, Quota,
-		Authentication, Unreachable, Unavailable, Timeout, NamespaceTerminating, Gone, Configuration, Canceled, Internal}
+	return []Category{
+		NotFound, Conflict, FieldOwnership, AlreadyExists, Validation, Immutable, Permission, Admission, Quota,
+		Authentication, Unreachable, Unavailable, Timeout, NamespaceTerminating, Gone, Configuration, Canceled, Internal,
+	}
 }
 
 // traits of a category. Those that somebody has to see to are looked at again too, as the remedy may be applied where
@@ -87,49 +89,73 @@ func Categories() []Category {
 func (c Category) traits() traits {
 	switch c {
 	case NotFound:
-		return traits{Failure, true, 200 * time.Millisecond, time.Minute,
-			"check that the object, its API (a CRD or APIBinding) and the workspace exist"}
+		return traits{
+			Failure, true, 200 * time.Millisecond, time.Minute,
+			"check that the object, its API (a CRD or APIBinding) and the workspace exist",
+		}
 	case Conflict:
-		return traits{Info, true, 10 * time.Millisecond, 5 * time.Second,
-			"none needed: it is tried again with the current state"}
+		return traits{
+			Info, true, 10 * time.Millisecond, 5 * time.Second,
+			"none needed: it is tried again with the current state",
+		}
 	case FieldOwnership:
-		return traits{Failure, false, time.Second, 5 * time.Minute,
-			"let only one of the field managers set these fields"}
+		return traits{
+			Failure, false, time.Second, 5 * time.Minute,
+			"let only one of the field managers set these fields",
+		}
 	case AlreadyExists:
-		return traits{Failure, true, 100 * time.Millisecond, time.Minute,
-			"remove or rename the object that has the name, or choose a conflict policy that takes it over"}
+		return traits{
+			Failure, true, 100 * time.Millisecond, time.Minute,
+			"remove or rename the object that has the name, or choose a conflict policy that takes it over",
+		}
 	case Validation:
 		return traits{Failure, false, time.Second, 5 * time.Minute, "correct the object as the message says"}
 	case Immutable:
-		return traits{Failure, false, time.Second, 5 * time.Minute,
-			"undo the change of the immutable fields, or delete and recreate the object"}
+		return traits{
+			Failure, false, time.Second, 5 * time.Minute,
+			"undo the change of the immutable fields, or delete and recreate the object",
+		}
 	case Permission:
 		return traits{Failure, false, time.Second, 2 * time.Minute, "grant the permission that the message names"}
 	case Admission:
-		return traits{Failure, false, time.Second, 2 * time.Minute,
-			"satisfy the admission webhook or policy that the message names, or change it"}
+		return traits{
+			Failure, false, time.Second, 2 * time.Minute,
+			"satisfy the admission webhook or policy that the message names, or change it",
+		}
 	case Quota:
 		return traits{Failure, false, time.Second, 2 * time.Minute, "raise the quota that the message names, or use less of it"}
 	case Authentication:
-		return traits{Critical, true, time.Second, 30 * time.Second,
-			"renew the credentials: the token or client certificate is expired, revoked or of another server"}
+		return traits{
+			Critical, true, time.Second, 30 * time.Second,
+			"renew the credentials: the token or client certificate is expired, revoked or of another server",
+		}
 	case Unreachable:
-		return traits{Critical, true, 200 * time.Millisecond, 15 * time.Second,
-			"check that the server runs, and the address, network and firewalls between"}
+		return traits{
+			Critical, true, 200 * time.Millisecond, 15 * time.Second,
+			"check that the server runs, and the address, network and firewalls between",
+		}
 	case Unavailable:
-		return traits{Warning, true, 200 * time.Millisecond, 30 * time.Second,
-			"none needed unless it lasts: then look at the server's health and load"}
+		return traits{
+			Warning, true, 200 * time.Millisecond, 30 * time.Second,
+			"none needed unless it lasts: then look at the server's health and load",
+		}
 	case Timeout:
-		return traits{Warning, true, 200 * time.Millisecond, 30 * time.Second,
-			"none needed unless it lasts: then look at the server's load and its webhooks"}
+		return traits{
+			Warning, true, 200 * time.Millisecond, 30 * time.Second,
+			"none needed unless it lasts: then look at the server's load and its webhooks",
+		}
 	case NamespaceTerminating:
-		return traits{Warning, true, 500 * time.Millisecond, 30 * time.Second,
-			"wait until the namespace is gone; if it stays, look at its status for what blocks it"}
+		return traits{
+			Warning, true, 500 * time.Millisecond, 30 * time.Second,
+			"wait until the namespace is gone; if it stays, look at its status for what blocks it",
+		}
 	case Gone:
 		return traits{Info, true, 50 * time.Millisecond, 5 * time.Second, "none needed: the state is listed anew"}
 	case Configuration:
-		return traits{Critical, true, time.Second, 30 * time.Second,
-			"correct the kubeconfig, the address or the certificate authority"}
+		return traits{
+			Critical, true, time.Second, 30 * time.Second,
+			"correct the kubeconfig, the address or the certificate authority",
+		}
 	case Canceled:
 		return traits{Info, true, 50 * time.Millisecond, time.Second, "none needed: it was given up on request"}
 	default:

@@ -137,7 +137,7 @@ func categorizeCollision(err error, status *metav1.Status) Category {
 	return AlreadyExists
 }
 
-// refusedByAdmission recognises webhooks and admission policies, which may answer with any code.
+// refusedByAdmission recognizes webhooks and admission policies, which may answer with any code.
 func refusedByAdmission(status *metav1.Status) bool {
 	return containsAny(status.Message, "admission webhook \"", "ValidatingAdmissionPolicy '") &&
 		containsAny(status.Message, "denied the request", "denied request")

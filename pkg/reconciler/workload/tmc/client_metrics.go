@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"k8s.io/utils/clock"
 )
 
@@ -34,24 +33,23 @@ type ClientMetrics struct {
 
 // NewClientMetrics registers the metrics.
 func NewClientMetrics(reg prometheus.Registerer, c clock.PassiveClock) *ClientMetrics {
-	factory := promauto.With(reg)
 	m := &ClientMetrics{
 		clock: c,
-		requests: factory.NewCounterVec(prometheus.CounterOpts{
+		requests: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rest_client_requests_total",
 			Help: "Requests other than watches, by the answer's code or <error> if there was none.",
-		}, []string{"server", "code", "method"}),
-		duration: factory.NewHistogramVec(DurationHistogram("rest_client_request_duration_seconds",
+		}, []string{"server", "code", "method"})),
+		duration: register(reg, prometheus.NewHistogramVec(DurationHistogram("rest_client_request_duration_seconds",
 			"Time from a request until its answer's header; watches are not counted. The verb is the HTTP method, or APPLY."),
-			[]string{"server", "verb"}),
-		watches: factory.NewCounterVec(prometheus.CounterOpts{
+			[]string{"server", "verb"})),
+		watches: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rest_client_watches_total",
 			Help: "Watches that were asked for, by the answer's code or <error> if there was none.",
-		}, []string{"server", "code"}),
-		openWatches: factory.NewGaugeVec(prometheus.GaugeOpts{
+		}, []string{"server", "code"})),
+		openWatches: register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "rest_client_open_watches",
 			Help: "Watches that are open.",
-		}, []string{"server"}),
+		}, []string{"server"})),
 		connections: map[string]*Connection{},
 		connected: prometheus.NewDesc("rest_client_connected",
 			"1 while the server answers, 0 after a request or watch that ended without an answer.", []string{"server"}, nil),

@@ -13,11 +13,11 @@ import (
 type ConnectionState string
 
 const (
-	// ConnectionUnknown: no request has ended yet.
+	// ConnectionUnknown means: no request has ended yet.
 	ConnectionUnknown ConnectionState = "Unknown"
-	// Connected: the server answered last, whatever it answered.
+	// Connected means: the server answered last, whatever it answered.
 	Connected ConnectionState = "Connected"
-	// Disconnected: the last request or watch ended without an answer.
+	// Disconnected means: the last request or watch ended without an answer.
 	Disconnected ConnectionState = "Disconnected"
 )
 

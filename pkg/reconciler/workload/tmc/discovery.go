@@ -12,8 +12,11 @@ import (
 // Discovery makes a discovery client whose requests end with ctx, which client-go's own do not: its methods take no
 // context. The HTTP client is shared and keeps its connections.
 func Discovery(ctx context.Context, config *rest.Config, client *http.Client) (discovery.DiscoveryInterface, error) {
-	bound := *client
-	bound.Transport = boundTransport{ctx: ctx, next: client.Transport}
+	bound, next := *client, client.Transport
+	if next == nil {
+		next = http.DefaultTransport // as http.Client has it
+	}
+	bound.Transport = boundTransport{ctx: ctx, next: next}
 	return discovery.NewDiscoveryClientForConfigAndClient(config, &bound)
 }
 

@@ -165,7 +165,7 @@ func TestIsObjectNotFoundOfAnythingElse(t *testing.T) {
 		"a response that client-go had to make sense of": apierrors.NewGenericServerResponse(http.StatusNotFound, "GET", deployments, "web", "404 page not found", 0, true),
 		"the same without a text":                        apierrors.NewGenericServerResponse(http.StatusNotFound, "GET", deployments, "web", "", 0, false),
 		"what a proxy wrote, whatever its words":         madeUp,
-		"something that is gone in another sense":        apierrors.NewGone("deployments web not found"),
+		"something that is gone in another sense":        apierrors.NewResourceExpired("deployments web not found"),
 	} {
 		if tmc.IsObjectNotFound(err, "deployments.apps", "web") {
 			t.Errorf("%s is no evidence", name)
@@ -214,7 +214,7 @@ func TestCategoryOfOtherErrors(t *testing.T) {
 			if got := tmc.CategoryOf(classified); got != test.want {
 				t.Errorf("sorted: got %s, want %s", got, test.want)
 			}
-			if again := tmc.Classify(classified); again != classified {
+			if again := tmc.Classify(classified); again != classified { //nolint:errorlint // the very same
 				t.Error("sorting again changes nothing")
 			}
 			if test.err != nil && classified.Error() != test.err.Error() {

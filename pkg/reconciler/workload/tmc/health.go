@@ -16,9 +16,9 @@ import (
 type CheckKind int
 
 const (
-	// Readiness: the process works and cannot do its duty at the moment. A restart would not help.
+	// Readiness means: the process works and cannot do its duty at the moment. A restart would not help.
 	Readiness CheckKind = iota
-	// Liveness: the process will not recover by itself. A check that fails because of something outside of the
+	// Liveness means: the process will not recover by itself. A check that fails because of something outside of the
 	// process is never of this kind. What is not live is not ready either.
 	Liveness
 )
@@ -323,9 +323,9 @@ func (b *Heartbeat) Age() (time.Duration, bool) {
 
 // Check is a [Check.Run].
 func (b *Heartbeat) Check(context.Context) error {
-	age, any := b.Age()
+	age, once := b.Age()
 	switch {
-	case !any:
+	case !once:
 		return errors.New("not once yet")
 	case age > b.maxAge:
 		return fmt.Errorf("last %s ago (limit %s)", age.Round(time.Second), b.maxAge)

@@ -25,7 +25,7 @@ func failing(text string) func(context.Context) error {
 
 func get(h http.Handler, path string) (int, string) {
 	answer := httptest.NewRecorder()
-	h.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+	h.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, http.NoBody))
 	return answer.Code, answer.Body.String()
 }
 
@@ -114,7 +114,7 @@ func TestHealthHungCheck(t *testing.T) {
 			if took, most := time.Since(start), time.Second; took > most || i > 0 && took > 0 {
 				t.Errorf("it fails at its deadline, and at once when that has passed: request %d took %s", i, took)
 			}
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 		}
 		if asked.Load() != 1 {
 			t.Errorf("it is not started again while it hangs: started %d times", asked.Load())
@@ -151,15 +151,15 @@ func TestWatermark(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", when, got, want)
 		}
 	}
-	pass := func(d time.Duration) { clock.SetTime(clock.Now().Add(d)) }
+	after := func(d time.Duration) { clock.SetTime(clock.Now().Add(d)) }
 
-	pass(time.Hour)
+	after(time.Hour)
 	check("nothing in work is no reason to worry", "")
 	endFirst := w.Begin("first")
-	pass(time.Minute)
+	after(time.Minute)
 	check("work may take until the limit", "")
 	endSecond := w.Begin("second")
-	pass(time.Second)
+	after(time.Second)
 	check("what takes longer is stuck, however busy the others are", "first has been in work for 1m1s (limit 1m0s); 2 in work")
 	endFirst()
 	check("it is well again when the item ends", "")

@@ -47,7 +47,7 @@ func TestWatchKubeconfig(t *testing.T) {
 		go func() { ended <- part.Run(ctx) }()
 		expect := func(name, want string) {
 			t.Helper()
-			time.Sleep(3500 * time.Millisecond)
+			pass(3500 * time.Millisecond)
 			lock.Lock()
 			defer lock.Unlock()
 			if got := strings.Join(seen, " "); got != want {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/component-base/version"
@@ -17,12 +16,18 @@ func NewRegistry(program string) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	build := version.Get()
-	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
+	register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "workload_build_info",
 		Help: "Always 1; the labels tell what is running.",
-	}, []string{"program", "version", "commit", "goversion", "platform"}).
+	}, []string{"program", "version", "commit", "goversion", "platform"})).
 		WithLabelValues(program, build.GitVersion, build.GitCommit, build.GoVersion, build.Platform).Set(1)
 	return reg
+}
+
+// register returns the metric after registering it. A name that is taken is a mistake in the program, and panics.
+func register[M prometheus.Collector](reg prometheus.Registerer, metric M) M {
+	reg.MustRegister(metric)
+	return metric
 }
 
 // Handler serves what the registry gathers, as OpenMetrics to those who ask for it. One collector that fails
@@ -63,12 +68,15 @@ var _ workqueue.MetricsProvider = (*QueueMetrics)(nil)
 
 // NewQueueMetrics registers the metrics.
 func NewQueueMetrics(reg prometheus.Registerer) *QueueMetrics {
-	factory, byQueue := promauto.With(reg), []string{"name"}
+	byQueue := []string{"name"}
 	gauge := func(name, help string) *prometheus.GaugeVec {
-		return factory.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, byQueue)
+		return register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, byQueue))
 	}
 	counter := func(name, help string) *prometheus.CounterVec {
-		return factory.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, byQueue)
+		return register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, byQueue))
+	}
+	histogram := func(name, help string) *prometheus.HistogramVec {
+		return register(reg, prometheus.NewHistogramVec(DurationHistogram(name, help), byQueue))
 	}
 	return &QueueMetrics{
 		depth:      gauge("workqueue_depth", "Items that are ready and wait for a worker."),
@@ -76,10 +84,8 @@ func NewQueueMetrics(reg prometheus.Registerer) *QueueMetrics {
 		longest:    gauge("workqueue_longest_running_processor_seconds", "How long the oldest item in work has been so."),
 		adds:       counter("workqueue_adds_total", "Items that became ready."),
 		retries:    counter("workqueue_retries_total", "Items that were put back for later."),
-		wait: factory.NewHistogramVec(DurationHistogram("workqueue_queue_duration_seconds",
-			"How long items were ready before a worker took them."), byQueue),
-		work: factory.NewHistogramVec(DurationHistogram("workqueue_work_duration_seconds",
-			"How long workers took for an item."), byQueue),
+		wait:       histogram("workqueue_queue_duration_seconds", "How long items were ready before a worker took them."),
+		work:       histogram("workqueue_work_duration_seconds", "How long workers took for an item."),
 	}
 }
 

@@ -3,6 +3,7 @@ package tmc_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -23,18 +24,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
 func scrape(t *testing.T, reg *prometheus.Registry, accept string) string {
 	t.Helper()
 	server := httptest.NewServer(tmc.Handler(reg))
 	defer server.Close()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("Accept", accept)
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := server.Client().Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,9 +101,7 @@ func TestQueueMetrics(t *testing.T) {
 			q.Add("b")
 			item, _ := q.Get()
 			q.AddRateLimited("c")
-			eventually(t, func() bool {
-				return strings.Contains(scrape(t, reg, ""), `workqueue_retries_total{name="q"} 1`)
-			})
+			awaitLine(t, reg, `workqueue_retries_total{name="q"} 1`)
 			q.Done(item)
 			scraped := scrape(t, reg, "")
 			wantLines(t, scraped, `workqueue_adds_total{name="q"}`, `workqueue_depth{name="q"}`, `workqueue_work_duration_seconds_count{name="q"} 1`,
@@ -114,47 +114,55 @@ func TestQueueMetrics(t *testing.T) {
 	}
 }
 
-func eventually(t *testing.T, holds func() bool) {
+func awaitLine(t *testing.T, reg *prometheus.Registry, line string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not come to hold")
+	env.Eventually(t, 5*time.Second, func() error {
+		if scraped := scrape(t, reg, ""); !strings.Contains(scraped, line) {
+			return fmt.Errorf("there is no %q in\n%s", line, scraped)
 		}
-	}
+		return nil
+	})
 }
 
-// fakeServer is a transport that answers as told.
+// fakeServer is a transport that answers as told: with an error if there is one, else with code and body.
 type fakeServer struct {
-	answer func(*http.Request) (*http.Response, error)
+	code    int
+	body    io.ReadCloser
+	err     error
+	onAsked func()
 }
 
-func (s *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) { return s.answer(r) }
+func (s *fakeServer) RoundTrip(*http.Request) (*http.Response, error) {
+	if s.onAsked != nil {
+		s.onAsked()
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return &http.Response{StatusCode: s.code, Body: s.body}, nil
+}
 
 func TestClientMetrics(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
 	reg := prometheus.NewRegistry()
 	metrics := tmc.NewClientMetrics(reg, clock)
-	server := &fakeServer{}
+	server := &fakeServer{code: http.StatusNotFound, body: http.NoBody, onAsked: func() {
+		clock.SetTime(clock.Now().Add(20 * time.Millisecond))
+	}}
 	transport := tmc.InstrumentTransport(metrics, "kcp")(server)
 	connection := metrics.Connection("kcp")
 	var told []error
 	connection.OnResult(func(err error) { told = append(told, err) })
-	do := func(method, path, contentType string) *http.Response {
+	do := func(method, path, contentType string) io.ReadCloser {
 		t.Helper()
-		request := httptest.NewRequest(method, path, nil)
+		request := httptest.NewRequest(method, path, http.NoBody)
 		request.Header.Set("Content-Type", contentType)
 		answer, err := transport.RoundTrip(request)
 		if err != nil {
 			return nil
 		}
 		t.Cleanup(func() { _ = answer.Body.Close() })
-		return answer
-	}
-	answering := func(code int, body io.ReadCloser) func(*http.Request) (*http.Response, error) {
-		return func(*http.Request) (*http.Response, error) {
-			clock.SetTime(clock.Now().Add(20 * time.Millisecond))
-			return &http.Response{StatusCode: code, Body: body}, nil
-		}
+		return answer.Body
 	}
 	state := func(when string, want tmc.ConnectionState) {
 		t.Helper()
@@ -165,7 +173,6 @@ func TestClientMetrics(t *testing.T) {
 
 	state("before the first request", tmc.ConnectionUnknown)
 	wantLines(t, scrape(t, reg, ""), `rest_client_connected{server="kcp"} 0`)
-	server.answer = answering(404, http.NoBody)
 	do("GET", "/api/v1/pods", "")
 	state("after an answer, whatever it is", tmc.Connected)
 	do("PATCH", "/api/v1/pods/a", string(types.ApplyYAMLPatchType))
@@ -180,28 +187,28 @@ func TestClientMetrics(t *testing.T) {
 		`rest_client_request_duration_seconds_bucket{server="kcp",verb="APPLY",le="0.025"} 2`,
 		`rest_client_connected{server="kcp"} 1`, `rest_client_last_success_timestamp_seconds{server="kcp"} 1000.08`)
 
-	server.answer = func(*http.Request) (*http.Response, error) { return nil, context.Canceled }
+	server.err = context.Canceled
 	do("GET", "/api/v1/pods", "")
 	state("after we gave up", tmc.Connected)
-	server.answer = func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
+	server.err = io.ErrUnexpectedEOF
 	do("GET", "/api/v1/pods", "")
 	state("after no answer", tmc.Disconnected)
 	wantLines(t, scrape(t, reg, ""), `rest_client_requests_total{code="<error>",method="GET",server="kcp"} 2`, `rest_client_connected{server="kcp"} 0`)
 
-	broken := &brokenStream{Reader: strings.NewReader("{}"), end: io.ErrUnexpectedEOF}
-	server.answer = answering(200, broken)
+	server.code, server.err = http.StatusOK, nil
+	server.body = &brokenStream{Reader: strings.NewReader("{}"), end: io.ErrUnexpectedEOF}
 	watch := do("GET", "/api/v1/pods?watch=true", "")
 	state("after a watch was opened", tmc.Connected)
 	wantLines(t, scrape(t, reg, ""), `rest_client_watches_total{code="200",server="kcp"} 1`, `rest_client_open_watches{server="kcp"} 1`,
 		`rest_client_request_duration_seconds_count{server="kcp",verb="GET"} 3`)
 	clock.SetTime(time.Unix(2000, 0))
-	if _, err := watch.Body.Read(make([]byte, 10)); err != nil || !connection.LastSuccess().Equal(time.Unix(2000, 0)) {
+	if _, err := watch.Read(make([]byte, 10)); err != nil || !connection.LastSuccess().Equal(time.Unix(2000, 0)) {
 		t.Errorf("an event on a watch shows that the server is there: last heard of %s, %v", connection.LastSuccess(), err)
 	}
-	_, _ = watch.Body.Read(make([]byte, 10))
+	_, _ = watch.Read(make([]byte, 10))
 	state("after a watch broke", tmc.Disconnected)
-	_ = watch.Body.Close()
-	_ = watch.Body.Close()
+	_ = watch.Close()
+	_ = watch.Close()
 	wantLines(t, scrape(t, reg, ""), `rest_client_open_watches{server="kcp"} 0`)
 
 	if len(told) != 6 || told[0] != nil || !errors.Is(told[4], io.ErrUnexpectedEOF) {
@@ -260,26 +267,22 @@ func TestInstrumentTransportOfClientGo(t *testing.T) {
 	}
 	wantLines(t, scrape(t, reg, ""), `rest_client_open_watches{server="cluster"} 1`, `rest_client_requests_total{code="200",method="GET",server="cluster"} 1`)
 	watch.Stop()
-	eventually(t, func() bool {
-		return strings.Contains(scrape(t, reg, ""), `rest_client_open_watches{server="cluster"} 0`)
-	})
+	awaitLine(t, reg, `rest_client_open_watches{server="cluster"} 0`)
 }
 
 func TestConnectionCheck(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Now())
 	metrics := tmc.NewClientMetrics(prometheus.NewRegistry(), clock)
-	var answer error
-	transport := tmc.InstrumentTransport(metrics, "kcp")(&fakeServer{answer: func(*http.Request) (*http.Response, error) {
-		if answer != nil {
-			return nil, answer
-		}
-		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
-	}})
+	server := &fakeServer{code: http.StatusOK, body: http.NoBody}
+	transport := tmc.InstrumentTransport(metrics, "kcp")(server)
 	probes := 0
 	check := metrics.Connection("kcp").Check("kcp", 10*time.Second, func(context.Context) error {
 		probes++
-		_, err := transport.RoundTrip(httptest.NewRequest(http.MethodGet, "/readyz", nil)) //nolint:bodyclose // there is none
-		return err
+		answer, err := transport.RoundTrip(httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
+		if err != nil {
+			return err
+		}
+		return answer.Body.Close()
 	})
 	for _, step := range []struct {
 		name       string
@@ -290,15 +293,19 @@ func TestConnectionCheck(t *testing.T) {
 	}{
 		{name: "at first the server is asked", wantProbes: 1},
 		{name: "what was heard of just now is not asked", after: 9 * time.Second, answer: io.ErrUnexpectedEOF, wantProbes: 1},
-		{name: "what was not heard of for a while is", after: time.Second, answer: io.ErrUnexpectedEOF, wantProbes: 2,
-			wantErr: "kcp: unexpected EOF (last heard of 10s ago; check that the server runs, and the address, network and firewalls between)"},
-		{name: "what did not answer is asked again", answer: io.ErrUnexpectedEOF, wantProbes: 3,
-			wantErr: "kcp: unexpected EOF (last heard of 10s ago; check that the server runs, and the address, network and firewalls between)"},
+		{
+			name: "what was not heard of for a while is", after: time.Second, answer: io.ErrUnexpectedEOF, wantProbes: 2,
+			wantErr: "kcp: unexpected EOF (last heard of 10s ago; check that the server runs, and the address, network and firewalls between)",
+		},
+		{
+			name: "what did not answer is asked again", answer: io.ErrUnexpectedEOF, wantProbes: 3,
+			wantErr: "kcp: unexpected EOF (last heard of 10s ago; check that the server runs, and the address, network and firewalls between)",
+		},
 		{name: "it recovers", wantProbes: 4},
 		{name: "and is believed again", wantProbes: 4},
 	} {
 		clock.SetTime(clock.Now().Add(step.after))
-		answer = step.answer
+		server.err = step.answer
 		got := ""
 		if err := check.Run(t.Context()); err != nil {
 			got = err.Error()

@@ -151,8 +151,8 @@ func shorten(body string) string {
 }
 
 // configMap is a manifest; data is what is below "data:" or beside it.
-func configMap(name, rest string) string {
-	return "{apiVersion: v1, kind: ConfigMap, metadata: {name: " + name + "}, " + rest + "}"
+func configMap(name, more string) string {
+	return "{apiVersion: v1, kind: ConfigMap, metadata: {name: " + name + "}, " + more + "}"
 }
 
 func bigPod(size int) string {
@@ -198,12 +198,18 @@ func TestRecordKubeAPIServer(t *testing.T) {
 
 		step{do: "POST " + core + "/configmaps", with: configMap("taken", "data: {a: b}")},
 		step{name: "creating what exists", do: "POST " + core + "/configmaps", with: configMap("taken", "")},
-		step{name: "a stale update", do: "PUT " + core + "/configmaps/taken",
-			with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken, resourceVersion: '1'}}"},
-		step{name: "an update of an object that was replaced", do: "PUT " + core + "/configmaps/taken",
-			with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken, uid: 00000000-0000-0000-0000-000000000001}}"},
-		step{name: "deleting an object that was replaced", do: "DELETE " + core + "/configmaps/taken",
-			with: "{apiVersion: v1, kind: DeleteOptions, preconditions: {uid: 00000000-0000-0000-0000-000000000001}}"},
+		step{
+			name: "a stale update", do: "PUT " + core + "/configmaps/taken",
+			with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken, resourceVersion: '1'}}",
+		},
+		step{
+			name: "an update of an object that was replaced", do: "PUT " + core + "/configmaps/taken",
+			with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken, uid: 00000000-0000-0000-0000-000000000001}}",
+		},
+		step{
+			name: "deleting an object that was replaced", do: "DELETE " + core + "/configmaps/taken",
+			with: "{apiVersion: v1, kind: DeleteOptions, preconditions: {uid: 00000000-0000-0000-0000-000000000001}}",
+		},
 		step{name: "applying what another manager owns", do: "PATCH " + core + "/configmaps/taken?fieldManager=we", contentType: apply, with: configMap("taken", "data: {a: c}")},
 		step{name: "a malformed object", do: "POST " + core + "/configmaps", contentType: "application/json", with: "{"},
 		step{name: "an unknown field, strictly", do: "POST " + core + "/configmaps?fieldValidation=Strict", with: configMap("a", "unknown: 1")},
@@ -233,26 +239,38 @@ func TestRecordKubeAPIServer(t *testing.T) {
 		step{name: "a credential that is not valid", as: "unknown", do: "GET " + core + "/configmaps"},
 		step{name: "a read without permission", as: "limited", do: "GET " + core + "/secrets/absent"},
 		step{name: "a list of all namespaces without permission", as: "limited", do: "GET " + "/apis/apps/v1/deployments"},
-		step{name: "granting more than one has", as: "limited", do: "POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
-			with: "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: a}, rules: [{apiGroups: [''], resources: [secrets], verbs: [get]}]}"},
+		step{
+			name: "granting more than one has", as: "limited", do: "POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
+			with: "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: a}, rules: [{apiGroups: [''], resources: [secrets], verbs: [get]}]}",
+		},
 
 		step{do: "POST /api/v1/namespaces", with: "{apiVersion: v1, kind: Namespace, metadata: {name: narrow, labels: {pod-security.kubernetes.io/enforce: restricted}}}"},
 		step{do: "POST /api/v1/namespaces/narrow/resourcequotas", with: "{apiVersion: v1, kind: ResourceQuota, metadata: {name: few}, spec: {hard: {count/secrets: 0, requests.cpu: 1}}}"},
 		step{name: "more than the quota", do: "POST /api/v1/namespaces/narrow/secrets?dryRun=All", with: "{apiVersion: v1, kind: Secret, metadata: {name: a}}", until: 403},
-		step{name: "a privileged pod where that is not allowed", do: "POST /api/v1/namespaces/narrow/pods", until: 403,
-			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {hostNetwork: true, containers: [{name: a, image: a, resources: {requests: {cpu: 1m}}}]}}"},
+		step{
+			name: "a privileged pod where that is not allowed", do: "POST /api/v1/namespaces/narrow/pods", until: 403,
+			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {hostNetwork: true, containers: [{name: a, image: a, resources: {requests: {cpu: 1m}}}]}}",
+		},
 		step{do: "POST /api/v1/namespaces", with: "{apiVersion: v1, kind: Namespace, metadata: {name: limits}}"},
 		step{do: "GET /api/v1/namespaces/limits/serviceaccounts/default", until: 200},
 		step{do: "POST /api/v1/namespaces/limits/resourcequotas", with: "{apiVersion: v1, kind: ResourceQuota, metadata: {name: few}, spec: {hard: {requests.cpu: 1}}}"},
-		step{name: "no request where a quota wants one", do: "POST /api/v1/namespaces/limits/pods?dryRun=All", until: 403,
-			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: a}]}}"},
+		step{
+			name: "no request where a quota wants one", do: "POST /api/v1/namespaces/limits/pods?dryRun=All", until: 403,
+			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: a}]}}",
+		},
 		step{do: "POST /api/v1/namespaces/limits/limitranges", with: "{apiVersion: v1, kind: LimitRange, metadata: {name: few}, spec: {limits: [{type: Container, max: {memory: 1Mi}}]}}"},
-		step{name: "more than a limit range allows", do: "POST /api/v1/namespaces/limits/pods?dryRun=All", until: 403,
-			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: a, resources: {requests: {cpu: 1m}, limits: {memory: 2Mi}}}]}}"},
-		step{name: "a pod of a ServiceAccount that does not exist", do: "POST " + core + "/pods",
-			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {serviceAccountName: absent, containers: [{name: a, image: a}]}}"},
-		step{name: "a pod of a priority class that does not exist", do: "POST " + core + "/pods",
-			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {priorityClassName: absent, containers: [{name: a, image: a}]}}"},
+		step{
+			name: "more than a limit range allows", do: "POST /api/v1/namespaces/limits/pods?dryRun=All", until: 403,
+			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: a, resources: {requests: {cpu: 1m}, limits: {memory: 2Mi}}}]}}",
+		},
+		step{
+			name: "a pod of a ServiceAccount that does not exist", do: "POST " + core + "/pods",
+			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {serviceAccountName: absent, containers: [{name: a, image: a}]}}",
+		},
+		step{
+			name: "a pod of a priority class that does not exist", do: "POST " + core + "/pods",
+			with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {priorityClassName: absent, containers: [{name: a, image: a}]}}",
+		},
 
 		webhook.configure("denies", "/deny", ""),
 		step{name: "a webhook that denies", do: "POST " + core + "/configmaps", with: configMap("denies", ""), until: 400},
@@ -451,7 +469,7 @@ func (w webhook) configure(name, path, more string) step {
 	}
 	ca, err := yaml.Marshal([]byte(w.ca))
 	if err != nil {
-		panic(errors.Join(errors.New("marshalling bytes"), err))
+		panic(errors.Join(errors.New("marshaling bytes"), err))
 	}
 	return step{do: "POST /apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", with: fmt.Sprintf(
 		`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: %s}, webhooks: [{name: %s.example.com, %s

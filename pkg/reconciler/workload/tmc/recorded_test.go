@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -128,11 +127,4 @@ func (a recordedAnswer) target() target {
 		t.name = words[1]
 	}
 	return t
-}
-
-// status is the answer's body, if it is a Status.
-func (a recordedAnswer) status() (metav1.Status, bool) {
-	var status metav1.Status
-	err := yaml.Unmarshal([]byte(a.Body), &status)
-	return status, err == nil && status.Kind == "Status"
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"k8s.io/utils/clock"
 )
 
@@ -16,11 +15,11 @@ import (
 type CircuitState string
 
 const (
-	// CircuitClosed: as far as is known the server answers.
+	// CircuitClosed means: as far as is known the server answers.
 	CircuitClosed CircuitState = "closed"
-	// CircuitHalfOpen: one request is under way to find out.
+	// CircuitHalfOpen means: one request is under way to find out.
 	CircuitHalfOpen CircuitState = "half-open"
-	// CircuitOpen: the server does not answer; nobody asks until the next probe is due.
+	// CircuitOpen means: the server does not answer; nobody asks until the next probe is due.
 	CircuitOpen CircuitState = "open"
 )
 
@@ -69,22 +68,21 @@ func NewRecovery(opts RecoveryOptions) *Recovery {
 	if opts.Threshold <= 0 {
 		opts.Threshold = defaultThreshold
 	}
-	factory := promauto.With(opts.Registerer)
 	return &Recovery{
 		opts:     opts,
 		breakers: map[string]*Breaker{},
-		state: factory.NewGaugeVec(prometheus.GaugeOpts{
+		state: register(opts.Registerer, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "recovery_circuit_state",
 			Help: "0: work at the server goes on; 1: the server is being probed; 2: work waits, because the server does not answer.",
-		}, []string{"server"}),
-		transitions: factory.NewCounterVec(prometheus.CounterOpts{
+		}, []string{"server"})),
+		transitions: register(opts.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "recovery_circuit_transitions_total",
 			Help: "Changes of a circuit's state, by the new state.",
-		}, []string{"server", "state"}),
-		probes: factory.NewCounterVec(prometheus.CounterOpts{
+		}, []string{"server", "state"})),
+		probes: register(opts.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "recovery_circuit_probes_total",
 			Help: "Probes of a server that did not answer, by what came of them.",
-		}, []string{"server", "result"}),
+		}, []string{"server", "result"})),
 	}
 }
 

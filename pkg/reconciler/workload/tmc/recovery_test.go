@@ -102,14 +102,14 @@ func TestBreakerPausesAndResumes(t *testing.T) {
 			}()
 		}
 		ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if len(resumed) > 0 {
 			t.Error("nobody works while the server is gone")
 		}
 		wantLines(t, gather(t, reg), `recovery_circuit_state{server="kcp"} 2`)
 		up.Store(true)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		synctest.Wait()
 		if len(resumed) != 10 {
 			t.Fatalf("all go on when it is back: got %d", len(resumed))
@@ -156,7 +156,7 @@ func TestBreakerHungProbe(t *testing.T) {
 		if err := b.Wait(ctx); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if err := <-ended; err != nil || b.State() != tmc.CircuitClosed {
 			t.Errorf("a probe that hangs ends, and does not outdo that answer: got %v, %s", err, b.State())
 		}
@@ -168,7 +168,8 @@ func TestBreakerWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		probed := 0
 		b := recovery(prometheus.NewRegistry()).Breaker("kcp", func(ctx context.Context) error {
-			if probed++; probed == 1 {
+			probed++
+			if probed == 1 {
 				<-ctx.Done()
 				return ctx.Err()
 			}

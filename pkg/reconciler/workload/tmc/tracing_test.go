@@ -130,9 +130,9 @@ func checkSpans(t *testing.T, got *receiver, pass trace.Span) {
 	}
 }
 
-func call(t *testing.T, ctx context.Context, client *http.Client, method, url string) string { //nolint:revive // t first, as everywhere
+func call(t *testing.T, ctx context.Context, client *http.Client, method, url string) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(ctx, method, url, nil)
+	request, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
