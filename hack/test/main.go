@@ -71,8 +71,9 @@ func phases(raceDetector bool) []phase {
 		name: "servers", about: "on real servers", format: "testname",
 		packages: needsServers,
 		// Packages share the machine's cores with the servers that they start, so they take turns. What depends on
-		// other processes is never taken from the cache.
-		arguments: []string{"-p=1", "-count=1", "-timeout=60m"},
+		// other processes is never taken from the cache. Within a package tests mostly wait, for servers, so more of them
+		// run at the same time than there are cores.
+		arguments: []string{"-p=1", "-parallel=6", "-count=1", "-timeout=60m"},
 	}}
 }
 
