@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -70,7 +69,7 @@ func run(ctx context.Context, s *screen, keep bool) (err error) {
 	d := &demo{screen: s, keep: keep, env: e}
 	for _, c := range d.chapters() {
 		if err := d.during(c.title, func() error { return c.tell(ctx) }); err != nil {
-			d.explain()
+			d.explain(ctx)
 			return fmt.Errorf("%s: %w", c.title, err)
 		}
 	}
@@ -361,10 +360,9 @@ All of it runs until Ctrl-C. To look around, in another terminal:
 	}
 }
 
-// explain shows what the syncer said last, after a failure.
-func (d *demo) explain() {
-	if d.syncer != nil {
-		d.syncer.Signal(syscall.SIGTERM)
+// explain shows what the syncer said last, after a failure that nobody asked for.
+func (d *demo) explain(ctx context.Context) {
+	if d.syncer != nil && ctx.Err() == nil {
 		d.show("\nThe end of the syncer's log:\n" + d.syncer.Tail(30))
 	}
 }

@@ -18,7 +18,12 @@ func main() {
 	keep := os.Getenv("DEMO_KEEP")
 	screen := newScreen(os.Stdout, term.IsTerminal(int(os.Stdout.Fd())))
 	err := run(ctx, screen, keep != "" && keep != "0")
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "\nInterrupted. All that the demo started is stopped.")
+		os.Exit(1)
+	default:
 		fmt.Fprintf(os.Stderr, "\nThe demo did not get to its end: %v\n", err)
 		os.Exit(1)
 	}
