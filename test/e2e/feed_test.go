@@ -1,0 +1,43 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+)
+
+// An object of the assigned feed whose state label is removed by hand leaves the cluster as well, stays in its workspace,
+// and is let go.
+func TestA53FeedLabelRemovedByHand(t *testing.T) {
+	t.Parallel()
+	one, two := newTenant(t), newTenant(t)
+	one.startSyncer("--feed=assigned", "--feed-urls="+one.fleet.virtualWorkspace(t), onlyCore)
+	two.up.create(fastConfigMap("kept"), fastConfigMap("unlabelled"))
+	for _, name := range []string{"kept", "unlabelled"} {
+		two.up.assign("ConfigMap", "web", name, one, workloadv1alpha1.StateSync)
+		one.down.eventually("ConfigMap", one.namespaceOf(two, "web"), name, nil)
+		two.up.eventually("ConfigMap", "web", name, one.claimed)
+	}
+	kept := one.down.mustGet("ConfigMap", one.namespaceOf(two, "web"), "kept")
+	two.up.merge("ConfigMap", "web", "unlabelled", fmt.Sprintf(`metadata: {labels: {%s: null}}`, workloadv1alpha1.StateLabel(one.key)))
+	one.down.eventuallyGone("ConfigMap", one.namespaceOf(two, "web"), "unlabelled")
+	two.up.eventually("ConfigMap", "web", "unlabelled", one.released)
+	if err := one.down.unharmed(kept); err != nil {
+		t.Error(err)
+	}
+}
+
+// A syncer of the assigned feed takes the URLs from its SyncTarget when it is given none, and follows them.
+func TestA53FeedURLsOfTheSyncTarget(t *testing.T) {
+	t.Parallel()
+	tn := newTenant(t)
+	tn.up.create(fastConfigMap("settings"))
+	tn.up.assign("ConfigMap", "web", "settings", tn, workloadv1alpha1.StateSync)
+	s := tn.startSyncerWith(syncerOptions{flags: []string{"--feed=assigned"}, mayFail: true})
+	eventually(t, func() error { return s.unready("[-]synctarget", "SyncTarget.status.virtualWorkspaces") })
+	url := tn.fleet.virtualWorkspace(t)
+	tn.patchStatus(fmt.Sprintf(`{virtualWorkspaces: [{syncerURL: %q, upsyncerURL: %q}]}`, url, url))
+	tn.copyOf("ConfigMap", "settings", nil)
+	s.awaitReady()
+}
