@@ -90,15 +90,19 @@ func nowAndThen(faults ...fault) fault {
 	}
 }
 
-// emptyList answers with a list of nothing, which no server would.
+// emptyList answers with a list of nothing, which no server would, and has clients list instead of watch.
 func emptyList(when func(*http.Request) bool) fault {
+	noStream := refuse(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, when)
+	expired := refuse(http.StatusGone, metav1.StatusReasonExpired, when)
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		if !when(r) || r.Method != http.MethodGet {
+		query := r.URL.Query()
+		switch {
+		case !when(r):
 			return false
-		}
-		if r.URL.Query().Get("watch") != "" {
-			<-r.Context().Done() // nothing ever happens either
-			return true
+		case query.Get("sendInitialEvents") != "":
+			return noStream(w, r)
+		case query.Get("watch") != "":
+			return expired(w, r)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`))

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -303,25 +304,22 @@ func changes(r *http.Request) bool {
 	return r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/configmaps/")
 }
 
-// freePorts are ports of 127.0.0.2 that nobody listens on at the moment.
-func freePorts(t *testing.T, address string, n int) (ports []int) {
+// freePort is one that nobody listens on at the moment.
+func freePort(t *testing.T, address string) int {
 	t.Helper()
-	for range n {
-		listener := must(net.Listen("tcp", net.JoinHostPort(address, "0")))(t)
-		defer func() { _ = listener.Close() }()
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
+	listener := must(net.Listen("tcp", net.JoinHostPort(address, "0")))(t)
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().(*net.TCPAddr).Port
 }
 
 func TestA53BindAddressAndPorts(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	const address = "127.0.0.2"
-	ports := freePorts(t, address, 2)
-	flags := []string{"--bind-address=" + address, fmt.Sprint("--metrics-port=", ports[0]), fmt.Sprint("--health-port=", ports[1]), onlyCore}
+	metrics, health := freePort(t, address), freePort(t, address)
+	flags := []string{"--bind-address=" + address, fmt.Sprint("--metrics-port=", metrics), fmt.Sprint("--health-port=", health), onlyCore}
 	s := tn.startSyncer(flags...)
-	for port, path := range map[int]string{ports[0]: "/metrics", ports[1]: "/livez"} {
+	for port, path := range map[int]string{metrics: "/metrics", health: "/livez"} {
 		if code, _, err := ask(t.Context(), fmt.Sprintf("http://%s:%d%s", address, port, path)); err != nil || code != http.StatusOK {
 			t.Errorf("%s: %d, %v", path, code, err)
 		}
@@ -396,7 +394,7 @@ func TestA53Tracing(t *testing.T) {
 func TestA53Recovery(t *testing.T) {
 	t.Parallel()
 	for _, enabled := range []bool{true, false} {
-		t.Run(fmt.Sprint(enabled), func(t *testing.T) {
+		t.Run(strconv.FormatBool(enabled), func(t *testing.T) {
 			t.Parallel()
 			tn := newTenant(t)
 			l := tn.newLinks()

@@ -82,11 +82,11 @@ func (tn *tenant) awaitTarget(check func(*unstructured.Unstructured) error) {
 	tn.up.eventually(syncTargetKind, "", tn.target.Name, check)
 }
 
-// awaitMetric waits until the sum of a metric's series fulfils a condition.
-func (s *syncer) awaitMetric(fulfils func(float64) bool, name string, labels ...string) {
+// awaitMetric waits until the sum of a metric's series meets a condition.
+func (s *syncer) awaitMetric(meets func(float64) bool, name string, labels ...string) {
 	s.t.Helper()
 	env.Eventually(s.t, soon, func() error {
-		if value := sum(s.scrape(), name, labels...); !fulfils(value) {
+		if value := sum(s.scrape(), name, labels...); !meets(value) {
 			return fmt.Errorf("%s%v is %v", name, labels, value)
 		}
 		return nil
@@ -306,7 +306,8 @@ func (tn *tenant) standsStill() (up, down map[string]string) {
 			up, down, same = upNow, downNow, 0
 			return fmt.Errorf("objects are still moving")
 		}
-		if same++; same < quiet {
+		same++
+		if same < quiet {
 			return fmt.Errorf("quiet for %d looks", same)
 		}
 		return nil
