@@ -221,8 +221,10 @@ type fleet struct {
 	binary   string
 }
 
-var fleetOnce sync.Mutex
-var theFleet *fleet
+var (
+	fleetOnce sync.Mutex
+	theFleet  *fleet
+)
 
 // shared sets the fleet up when the first test needs it.
 func shared(t *testing.T) *fleet {
@@ -251,8 +253,6 @@ type tenant struct {
 	key     string
 	cluster *env.Cluster
 }
-
-var syncTargets = workloadv1alpha1.SchemeGroupVersion.WithResource("synctargets")
 
 // newTenant makes a workspace that is bound to compute, with a SyncTarget called "target" and a namespace called "web".
 // It is removed with the test, after its syncers have stopped.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +67,7 @@ spec:
 // owns reports whether the syncer is the manager of a field, written as in managed fields.
 func owns(u *unstructured.Unstructured, field string) bool {
 	for _, entry := range u.GetManagedFields() {
-		if entry.Manager == workloadv1alpha1.FieldManager && strings.Contains(string(entry.FieldsV1.Raw), field) {
+		if entry.Manager == workloadv1alpha1.FieldManager && strings.Contains(entry.FieldsV1.GetRawString(), field) {
 			return true
 		}
 	}
@@ -103,7 +104,7 @@ func TestA20CollidingAddressIsTold(t *testing.T) {
 	tn.up.create(service("same-address", ip, port+1), service("same-port", "10.96.200.22", port))
 	tn.up.eventually("Service", "web", "same-address", tn.says(workloadv1alpha1.ReasonInvalid, ip, "already allocated"))
 	tn.awaitEvent("web", "same-address", workloadv1alpha1.ReasonInvalid)
-	tn.up.eventually("Service", "web", "same-port", tn.says(workloadv1alpha1.ReasonInvalid, fmt.Sprint(port), "already allocated"))
+	tn.up.eventually("Service", "web", "same-port", tn.says(workloadv1alpha1.ReasonInvalid, strconv.Itoa(port), "already allocated"))
 
 	tn.up.delete("Service", "web", "first")
 	tn.copyOf("Service", "same-address", has(ip, "spec", "clusterIP"))
@@ -364,29 +365,31 @@ func TestA25ServiceAccounts(t *testing.T) {
 func TestA26CustomResourcesSyncBothWays(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
-	for name, down := range map[string]customType{
+	types := map[string]customType{
 		"with-status": newCustomType("Gear", "Namespaced", "v1").withStatus(),
 		"without":     newCustomType("Gear", "Namespaced", "v1"),
-	} {
+	}
+	for name, down := range types {
 		up := down.in("v1", "v2")
 		tn.down.define(down)
 		tn.up.define(up)
 		tn.up.create(up.object("web", name, "size: 1"))
-		defer func() {
-			tn.copyOf(down.kind(), name, all(tn.isOurs, has(1, "spec", "size")))
-			var subresources []string
-			if down.status {
-				subresources = []string{"status"}
-			}
-			tn.down.merge(down.kind(), tn.downNamespace("web"), name, `status: {phase: Running}`, subresources...)
-			tn.up.eventually(up.kind(), "web", name, has("Running", "status", "phase"))
-			tn.up.merge(up.kind(), "web", name, `spec: {size: 2, mode: fast}`)
-			tn.copyOf(down.kind(), name, all(has(2, "spec", "size"), has("fast", "spec", "mode"), has("Running", "status", "phase")))
-			tn.up.delete(up.kind(), "web", name)
-			tn.up.eventuallyGone(up.kind(), "web", name)
-		}()
 	}
 	tn.startSyncer()
+	for name, down := range types {
+		up := down.in("v1", "v2")
+		tn.copyOf(down.kind(), name, all(tn.isOurs, has(1, "spec", "size")))
+		var subresources []string
+		if down.status {
+			subresources = []string{"status"}
+		}
+		tn.down.merge(down.kind(), tn.downNamespace("web"), name, `status: {phase: Running}`, subresources...)
+		tn.up.eventually(up.kind(), "web", name, has("Running", "status", "phase"))
+		tn.up.merge(up.kind(), "web", name, `spec: {size: 2, mode: fast}`)
+		tn.copyOf(down.kind(), name, all(has(2, "spec", "size"), has("fast", "spec", "mode"), has("Running", "status", "phase")))
+		tn.up.delete(up.kind(), "web", name)
+		tn.up.eventuallyGone(up.kind(), "web", name)
+	}
 }
 
 // A type that comes to one side after the other is synced once both have it. Until then the user is told what is missing.

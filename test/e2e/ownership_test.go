@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -393,15 +394,18 @@ func TestA16ConflictsAreRetriedAndNotShown(t *testing.T) {
 	last := field(tn.up.mustGet(kind, "web", "busy"), "metadata", "annotations", "example.com/count")
 	tn.copyOf(kind, "busy", has(last, "metadata", "annotations", "example.com/count"))
 
-	for range 3 {
-		defer tn.keepUpdating("ConfigMap", "brief")()
-	}
+	busy := []func(){tn.keepUpdating("ConfigMap", "brief"), tn.keepUpdating("ConfigMap", "brief"), tn.keepUpdating("ConfigMap", "brief")}
+	defer func() {
+		for _, giveUp := range busy {
+			giveUp()
+		}
+	}()
 	conflicts := func() float64 { return sum(s.scrape(), "workload_syncer_retries_total", "category=Conflict") }
 	for round := 0; round < 3 || conflicts() == 0; round++ {
 		if round == 30 {
 			t.Fatal("no conflict has happened")
 		}
-		tn.up.create(configMap("web", "brief", "round", fmt.Sprintf("%q", fmt.Sprint(round))))
+		tn.up.create(configMap("web", "brief", "round", fmt.Sprintf("%q", strconv.Itoa(round))))
 		tn.up.eventually("ConfigMap", "web", "brief", tn.claimed)
 		tn.copyOf("ConfigMap", "brief", has(round, "data", "round"))
 		tn.up.delete("ConfigMap", "web", "brief")
