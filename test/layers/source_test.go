@@ -76,12 +76,25 @@ func TestNoFileNamesAMachinesPaths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if !mayNameAPath(content) {
+			continue // most files, and the large ones among them
+		}
 		for number, line := range bytes.Split(content, []byte("\n")) {
 			if found := machinePath.Find(line); found != nil && !bytes.Contains(found, []byte(nobodysHome)) {
 				t.Errorf("%s:%d names a path of one machine: %s", path, number+1, found)
 			}
 		}
 	}
+}
+
+// mayNameAPath is a quick look for what machinePath cannot match without.
+func mayNameAPath(content []byte) bool {
+	for _, start := range []string{"/home/", "/Users/", "/root/", "/work/", "/tmp/"} {
+		if bytes.Contains(content, []byte(start)) {
+			return true
+		}
+	}
+	return false
 }
 
 func TestPatterns(t *testing.T) {
@@ -110,7 +123,7 @@ func TestPatterns(t *testing.T) {
 		"under /tmp, whichever":                     false,
 		"pkg/reconciler/workload/syncer/home/a.txt": false,
 	} {
-		if got := machinePath.MatchString(text); got != want {
+		if got := mayNameAPath([]byte(text)) && machinePath.MatchString(text); got != want {
 			t.Errorf("%q names a machine's path: %t, want %t", text, got, want)
 		}
 	}
