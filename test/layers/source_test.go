@@ -62,7 +62,7 @@ func TestPurePackagesReadNoClock(t *testing.T) {
 }
 
 // machinePath finds paths of somebody's machine, as they slip into logs, examples and generated files.
-var machinePath = regexp.MustCompile(`(?:^|[^\w./:-])/(?:home/\w+|Users/\w+|root|work|tmp/\w)/\S`)
+var machinePath = regexp.MustCompile(`(?:^|[^\w./:-])/(?:home/\w+|Users/\w+|root|work|tmp/\w)/[\w.]`)
 
 // nobodysHome is made up: tests of what a program sees of a developer's machine name it.
 const nobodysHome = "/home/developer/"
