@@ -494,9 +494,11 @@ func TestA07StopsQuicklyAtWork(t *testing.T) {
 		"the cluster hanging":     func(l links) { l.cluster.Hang() },
 	} {
 		t.Run(name, func(t *testing.T) {
+			tn.removeLease() // of one that could not give it back
 			l := tn.newLinks()
 			s := tn.startSyncerWith(tn.through(l, tn.elect()...))
 			s.t = t
+			s.awaitMetric(exactly(1), "workload_syncer_leader")
 			s.awaitReady()
 			for i := range 20 {
 				tn.up.create(strings.Replace(fastConfigMap("x"), "name: x", fmt.Sprintf("generateName: busy-%d-", i), 1))

@@ -308,7 +308,7 @@ func TestA40AnotherSyncerIsJudgedByChangeNotByItsClock(t *testing.T) {
 		stop := tn.beat(skew)
 		tn.awaitTarget(has("another", "status", "syncerIdentifier"))
 		s := tn.startSyncerWith(syncerOptions{mayFail: true})
-		if code := s.exitCode(); code != 1 || !strings.Contains(s.Output(), `"another"`) || !strings.Contains(s.Output(), "is alive") {
+		if code := s.exitCode(); code != 1 || !strings.Contains(s.Output(), `"another\", which is alive`) {
 			t.Errorf("with a heartbeat off by %s: exit code %d:\n%s", skew, code, s.Tail(3))
 		}
 		stop()
@@ -409,7 +409,7 @@ func TestA44SecondClusterIsRefused(t *testing.T) {
 	west := must(tn.fleet.env.StartCluster(t.Context(), "west", env.WithNodes(1)))(t)
 	t.Cleanup(west.Kill)
 
-	tn.refuses(syncerOptions{cluster: west.AdminConfig()}, "is served by another cluster's syncer", "is alive", "Give each cluster a SyncTarget of its own")
+	tn.refuses(syncerOptions{cluster: west.AdminConfig()}, "is served by another cluster's syncer", "which is alive", "Give each cluster a SyncTarget of its own")
 	there := newSide(t, west.AdminConfig())
 	if _, err := there.get("Namespace", "", tn.downNamespace("web")); err == nil {
 		t.Error("something was synced to the second cluster")
