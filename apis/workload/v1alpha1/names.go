@@ -58,7 +58,8 @@ const (
 	// ImmutablePolicyAnnotation is written by users on an upstream object: an ImmutablePolicy.
 	ImmutablePolicyAnnotation = "workload.kcp.io/immutable-policy"
 
-	// RemovalPolicyAnnotation is written by users on an upstream object: a RemovalPolicy.
+	// RemovalPolicyAnnotation is written by users on an upstream object: a RemovalPolicy. The copy carries it too, because
+	// the policy must hold when the upstream object is already gone.
 	RemovalPolicyAnnotation = "workload.kcp.io/removal-policy"
 
 	// SyncTargetKeyLabel is written by the manager on a SyncTarget: its <key>.
@@ -165,6 +166,9 @@ func ConditionsAnnotation(key string) string { return conditionsAnnotationPrefix
 // IsUpstreamOnly reports whether a label or annotation of an upstream object has no meaning downstream:
 // protocol names of this or of another target, and kcp's own marks.
 func IsUpstreamOnly(name string) bool {
+	if name == RemovalPolicyAnnotation {
+		return false
+	}
 	for _, prefix := range []string{
 		stateLabelPrefix, deletionAnnotationPrefix, softFinalizersAnnotationPrefix, specDiffAnnotationPrefix,
 		statusAnnotationPrefix, conditionsAnnotationPrefix,

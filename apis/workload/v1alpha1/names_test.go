@@ -77,7 +77,7 @@ func TestParseNamespaceLocator(t *testing.T) {
 func TestIsUpstreamOnly(t *testing.T) {
 	for name, want := range map[string]bool{
 		StateLabel("x"): true, ConditionsAnnotation("y"): true, ConflictPolicyAnnotation: true, DownstreamClusterLabel: true,
-		"kcp.io/cluster": true, "apis.kcp.io/x": true, "example.com/kcp.io": false, "notkcp.io/x": false, "app": false,
+		RemovalPolicyAnnotation: false, "kcp.io/cluster": true, "apis.kcp.io/x": true, "example.com/kcp.io": false, "notkcp.io/x": false, "app": false,
 	} {
 		if got := IsUpstreamOnly(name); got != want {
 			t.Errorf("%s: %t", name, got)

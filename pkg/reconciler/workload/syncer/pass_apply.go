@@ -262,6 +262,10 @@ func (p *pass) sweep(ctx context.Context) error {
 	if live != nil {
 		return p.sweepUnselected(ctx, live)
 	}
+	if p.down.Annotations[workloadv1alpha1.RemovalPolicyAnnotation] == string(workloadv1alpha1.RemovalOrphan) {
+		p.acting(ctx, "Disowning an orphan", "its removal policy keeps it")
+		return p.countDown("disown", p.c.writer.Disown(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+	}
 	p.acting(ctx, "Sweeping an orphan", p.decision.Why)
 	p.c.metrics.orphansSwept.Inc()
 	return p.countDown("sweep", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))

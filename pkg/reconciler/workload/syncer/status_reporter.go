@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -289,9 +288,9 @@ func (r *StatusReporter) awaitSilence(ctx context.Context, st *workloadv1alpha1.
 
 // refuseSharedWorkspace refuses to claim all objects of a workspace that another live target claims already.
 func (r *StatusReporter) refuseSharedWorkspace(ctx context.Context) error {
-	all, err := r.targets.list(ctx)
+	all, err := untilAnswered(ctx, "Listing the SyncTargets of the workspace", r.targets.list, r.targets.finalAnswer)
 	if err != nil {
-		return fmt.Errorf("looking for other SyncTargets of the workspace: %w", err)
+		return err
 	}
 	for i := range all {
 		other := &all[i]
@@ -309,32 +308,30 @@ func (r *StatusReporter) refuseSharedWorkspace(ctx context.Context) error {
 
 // take writes our identifier, in one step with the check that nobody else has done so in the meantime.
 func (r *StatusReporter) take(ctx context.Context) error {
-	for attempt := 1; ; attempt++ {
-		st, err := r.targets.get(ctx)
-		if err == nil {
-			if err := r.targets.check(st); err != nil {
-				return err
-			}
-			r.last, r.generation = st.Status, st.Generation
-			wanted := r.wanted(r.facts())
-			wanted.SyncerIdentifier = r.identifier
-			st, err = r.targets.patchStatus(ctx, difference(r.last, wanted), st.ResourceVersion)
-		}
-		if err == nil {
-			r.last, r.generation, r.lastSent = st.Status, st.Generation, r.clock.Now()
-			r.heartbeat.Beat()
-			return nil
-		}
-		if why := r.targets.finalAnswer(err); why != nil {
-			return why
-		}
+	st, err := untilAnswered(ctx, "Taking the SyncTarget", r.takeOnce, func(err error) error {
 		if tmc.CategoryOf(err) == tmc.Validation {
 			return fmt.Errorf("writing the status of SyncTarget %s: %w", r.target.name, err)
 		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-time.After(tmc.Backoff(tmc.CategoryOf(err), attempt, rand.Float64)):
-		}
+		return r.targets.finalAnswer(err)
+	})
+	if err != nil {
+		return err
 	}
+	r.last, r.generation, r.lastSent = st.Status, st.Generation, r.clock.Now()
+	r.heartbeat.Beat()
+	return nil
+}
+
+func (r *StatusReporter) takeOnce(ctx context.Context) (*workloadv1alpha1.SyncTarget, error) {
+	st, err := r.targets.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.targets.check(st); err != nil {
+		return nil, err
+	}
+	r.last, r.generation = st.Status, st.Generation
+	wanted := r.wanted(r.facts())
+	wanted.SyncerIdentifier = r.identifier
+	return r.targets.patchStatus(ctx, difference(r.last, wanted), st.ResourceVersion)
 }

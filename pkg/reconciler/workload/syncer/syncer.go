@@ -296,23 +296,18 @@ func (s *Syncer) lead(ctx context.Context) error {
 
 // identify gives a name to the physical cluster that is stable and its own: the UID of its kube-system namespace.
 func (s *Syncer) identify(ctx context.Context) (string, error) {
-	for attempt := 1; ; attempt++ {
+	return untilAnswered(ctx, "Identifying the physical cluster", func(ctx context.Context) (string, error) {
 		ns, err := s.kubernetes.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-		if err == nil {
-			return string(ns.UID), nil
+		if err != nil {
+			return "", tmc.Classify(err)
 		}
-		err = tmc.Classify(err)
+		return string(ns.UID), nil
+	}, func(err error) error {
 		if category := tmc.CategoryOf(err); category == tmc.Permission || category == tmc.NotFound {
-			return "", refused("the physical cluster cannot be identified: reading its namespace kube-system: %v; grant get on namespaces to the user of --cluster-kubeconfig", err)
+			return refused("the physical cluster cannot be identified: reading its namespace kube-system: %v; grant get on namespaces to the user of --cluster-kubeconfig", err)
 		}
-		delay := tmc.Backoff(tmc.CategoryOf(err), attempt, func() float64 { return 0.5 })
-		klog.FromContext(ctx).Error(err, "Identifying the physical cluster", "retryAfter", delay.String())
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case <-time.After(delay):
-		}
-	}
+		return nil
+	})
 }
 
 // errFeedChanged asks for a new start with other virtual workspaces.

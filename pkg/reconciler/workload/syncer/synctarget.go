@@ -3,7 +3,9 @@ package syncer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,19 +46,28 @@ func refused(format string, args ...any) error {
 // resolve reads the SyncTarget and checks that it is the one that is meant. It keeps trying while kcp does not answer;
 // an answer that says no is final.
 func (s *syncTargets) resolve(ctx context.Context) (*workloadv1alpha1.SyncTarget, error) {
+	st, err := untilAnswered(ctx, "Reading the SyncTarget", s.get, s.finalAnswer)
+	if err != nil {
+		return nil, err
+	}
+	return st, s.check(st)
+}
+
+// untilAnswered asks again and again until there is an answer, or final turns an error into one.
+func untilAnswered[T any](ctx context.Context, doing string, ask func(context.Context) (T, error), final func(error) error) (T, error) {
 	for attempt := 1; ; attempt++ {
-		st, err := s.get(ctx)
+		answer, err := ask(ctx)
 		if err == nil {
-			return st, s.check(st)
+			return answer, nil
 		}
-		if why := s.finalAnswer(err); why != nil {
-			return nil, why
+		if why := final(err); why != nil {
+			return answer, why
 		}
-		delay := tmc.Backoff(tmc.CategoryOf(err), attempt, func() float64 { return 0.5 })
-		klog.FromContext(ctx).Error(err, "Reading the SyncTarget", "workspace", s.ref.Workspace.String(), "syncTarget", s.ref.Name, "retryAfter", delay.String())
+		delay := tmc.Backoff(tmc.CategoryOf(err), attempt, rand.Float64)
+		klog.FromContext(ctx).Error(err, doing, "attempt", attempt, "retryAfter", delay.Round(time.Millisecond).String())
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return answer, errors.Join(ctx.Err(), err)
 		case <-time.After(delay):
 		}
 	}
@@ -65,13 +76,16 @@ func (s *syncTargets) resolve(ctx context.Context) (*workloadv1alpha1.SyncTarget
 // finalAnswer turns an answer that a retry will not change into words with a remedy.
 func (s *syncTargets) finalAnswer(err error) error {
 	where := fmt.Sprintf("SyncTarget %s in workspace %s", s.ref.Name, s.ref.Workspace)
+	var final *RefusedError
 	switch {
+	case errors.As(err, &final):
+		return err
 	case tmc.IsObjectNotFound(err, syncTargetsGVR.Resource, s.ref.Name):
 		return refused("%s does not exist: check --sync-target-name and --sync-target-workspace, or create it (%v)", where, err)
 	case apierrors.IsNotFound(err):
 		return refused("%s cannot be read, because the workspace does not serve synctargets.workload.kcp.io: bind the APIExport workload.kcp.io there, e.g. with kubectl workload bind (%v)", where, err)
 	case apierrors.IsForbidden(err):
-		return refused("%s may not be read by the user of --kcp-kubeconfig, or the workspace does not exist: check --sync-target-workspace and grant get, watch on synctargets and update, patch on synctargets/status (%v)", where, err)
+		return refused("%s may not be read by the user of --kcp-kubeconfig, or the workspace does not exist: check --sync-target-workspace and grant get, list, watch on synctargets and update, patch on synctargets/status (%v)", where, err)
 	default:
 		return nil
 	}

@@ -118,6 +118,7 @@ func (w *Writer) Disown(ctx context.Context, namespace, name string, uid types.U
 		"annotations": map[string]any{
 			workloadv1alpha1.AppliedHashAnnotation:      nil,
 			workloadv1alpha1.NamespaceLocatorAnnotation: nil,
+			workloadv1alpha1.RemovalPolicyAnnotation:    nil,
 		},
 	}})
 	if err != nil {
