@@ -29,6 +29,11 @@ test: ## Run all tests, those on real servers included. ARGS="-phase unit", ARGS
 	@go build -o bin/test-runner ./hack/test
 	@exec bin/test-runner $(ARGS)
 
+.PHONY: bench
+bench: ## Measure latency, writes, restart and memory; writes docs/benchmarks.md. ARGS="-docs= -singles 20": fewer, not kept.
+	@go build -o bin/ ./test/bench
+	@exec bin/bench $(ARGS)
+
 .PHONY: lint
 lint: ## Run the linters.
 	@linter=$$(hack/tools/tool golangci-lint) && exec "$$linter" run
