@@ -49,7 +49,7 @@ func serve(ctx context.Context, name string, listener net.Listener, handler http
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	logger.V(2).Info("Serving", "address", listener.Addr().String())
+	logger.Info("Serving", "address", listener.Addr().String())
 
 	select {
 	case err := <-served:
