@@ -438,7 +438,7 @@ func TestA53Logging(t *testing.T) {
 		{[]string{"-v=4"}, true, true},
 		{[]string{"-v=0", "--vmodule=pass=4"}, false, true}, // the decisions are in pass.go
 	} {
-		s := tn.startSyncerWith(syncerOptions{flags: append(tc.flags, onlyCore), mayFail: true}) // without -v=2 it does not tell its ports
+		s := tn.startSyncerWith(syncerOptions{flags: append(tc.flags, onlyCore), mayFail: true})
 		name := fmt.Sprint("settings-", i)
 		tn.putConfigMap(name)
 		tn.up.eventually("ConfigMap", "web", name, tn.claimed)
