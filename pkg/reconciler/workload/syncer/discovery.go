@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -58,12 +59,12 @@ func (s *served) add(list *metav1.APIResourceList) {
 	}
 	hasStatus := sets.New[string]()
 	for _, r := range list.APIResources {
-		if name, sub, found := cut(r.Name); found && sub == "status" {
+		if name, sub, found := strings.Cut(r.Name, "/"); found && sub == "status" {
 			hasStatus.Insert(name)
 		}
 	}
 	for _, r := range list.APIResources {
-		if _, _, found := cut(r.Name); found {
+		if _, _, found := strings.Cut(r.Name, "/"); found {
 			continue
 		}
 		gr := schema.GroupResource{Group: gv.Group, Resource: r.Name}
@@ -71,15 +72,6 @@ func (s *served) add(list *metav1.APIResourceList) {
 			version: gv.Version, kind: r.Kind, namespaced: r.Namespaced, verbs: sets.New(r.Verbs...), status: hasStatus.Has(r.Name),
 		})
 	}
-}
-
-func cut(name string) (resource, subresource string, found bool) {
-	for i := range name {
-		if name[i] == '/' {
-			return name[:i], name[i+1:], true
-		}
-	}
-	return name, "", false
 }
 
 // order puts the versions of each type in the order in which the server prefers them.

@@ -97,10 +97,7 @@ func (n *namespaces) observe(obj any) {
 }
 
 func (n *namespaces) lose(obj any) {
-	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = tombstone.Obj
-	}
-	o, ok := obj.(*object)
+	o, ok := lastSeen(obj)
 	if !ok {
 		return
 	}
@@ -125,13 +122,10 @@ func (n *namespaces) touch(name string) { n.checks.AddAfter(name, n.delay) }
 
 // ensure makes the namespace for the locator if it does not exist, and gives its name.
 func (n *namespaces) ensure(ctx context.Context, locator workloadv1alpha1.NamespaceLocator) (string, error) {
-	n.mu.RLock()
-	name, ok := n.names[locator]
-	n.mu.RUnlock()
-	if ok {
+	name, exists := n.known(locator)
+	if exists {
 		return name, nil
 	}
-	name = locator.DownstreamNamespace()
 	_, err, _ := n.making.Do(name, func() (any, error) { return nil, n.create(ctx, name, locator) })
 	return name, err
 }
@@ -292,11 +286,16 @@ func madeByCluster(resource schema.GroupResource, name string) bool {
 
 // nameFor is the name of the namespace for the locator, whether it exists or not. Known ones spare the hashing.
 func (n *namespaces) nameFor(locator workloadv1alpha1.NamespaceLocator) string {
+	name, _ := n.known(locator)
+	return name
+}
+
+func (n *namespaces) known(locator workloadv1alpha1.NamespaceLocator) (name string, exists bool) {
 	n.mu.RLock()
-	name, ok := n.names[locator]
+	name, exists = n.names[locator]
 	n.mu.RUnlock()
-	if ok {
-		return name
+	if !exists {
+		name = locator.DownstreamNamespace()
 	}
-	return locator.DownstreamNamespace()
+	return name, exists
 }

@@ -3,10 +3,10 @@ package syncer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/klog/v2"
 
@@ -18,10 +18,9 @@ import (
 
 // pass is one look at one object, from what the caches hold to what was written. Its steps fill it from top to bottom.
 type pass struct {
-	c       *ResourceController
-	key     Key
-	now     time.Time
-	started time.Time
+	c   *ResourceController
+	key Key
+	now time.Time
 	// record is what is remembered of the object; the pass changes its own copy.
 	record record
 
@@ -190,13 +189,7 @@ func (p *pass) observeUpstream() *decide.Upstream {
 
 // claimed reports whether the object carries our finalizer, or will as soon as the cache shows our last write.
 func (p *pass) claimed() bool {
-	finalizer := workloadv1alpha1.SyncerFinalizer(p.c.target.key)
-	for _, f := range p.up.Finalizers {
-		if f == finalizer {
-			return true
-		}
-	}
-	return p.upStale() && p.record.claimed
+	return slices.Contains(p.up.Finalizers, workloadv1alpha1.SyncerFinalizer(p.c.target.key)) || p.upStale() && p.record.claimed
 }
 
 // upStale: the cache is behind our own last write upstream.
@@ -336,5 +329,3 @@ func (p *pass) deletingFor() time.Duration {
 	}
 	return p.now.Sub(p.down.DeletionTimestamp.Time)
 }
-
-var _ metav1.Object = (*object)(nil)

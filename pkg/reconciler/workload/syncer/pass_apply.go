@@ -26,10 +26,9 @@ func (p *pass) apply(ctx context.Context) error {
 	case decide.Sync:
 		return p.sync(ctx)
 	case decide.Delete:
-		return p.deleteCopy(ctx)
+		return p.deleteCopy(ctx, "Deleting the copy", p.decision.Why)
 	case decide.Orphan:
-		p.acting(ctx, "Disowning the copy", p.decision.Why)
-		return p.countDown("disown", p.c.writer.Disown(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+		return p.disownCopy(ctx, p.decision.Why)
 	case decide.Sweep:
 		return p.sweep(ctx)
 	default:
@@ -77,9 +76,9 @@ func (p *pass) writeCopy(ctx context.Context) error {
 		return p.createCopy(ctx)
 	case decide.Correct:
 		p.noteCorrection(ctx)
-		return p.updateCopy(ctx, p.down.applied)
+		return p.updateCopy(ctx)
 	case decide.Update:
-		return p.updateCopy(ctx, p.down.applied)
+		return p.updateCopy(ctx)
 	case decide.Postpone:
 		if p.write.Fight {
 			p.tellFight(ctx)
@@ -126,13 +125,12 @@ func (p *pass) createCopy(ctx context.Context) error {
 	return p.wroteCopy("create", created, err)
 }
 
-func (p *pass) updateCopy(ctx context.Context, applied bool) error {
+func (p *pass) updateCopy(ctx context.Context) error {
 	p.acting(ctx, "Updating the copy", p.write.Why)
-	updated, err := p.c.writer.Update(ctx, p.desired, p.down.UID, applied)
+	updated, err := p.c.writer.Update(ctx, p.desired, p.down.UID, p.down.applied)
 	if tmc.CategoryOf(err) == tmc.Immutable && p.mayRecreate() {
-		p.acting(ctx, "Deleting the copy to make it anew", err.Error())
 		p.record.remaking = true
-		return p.countDown("delete", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+		return p.deleteCopy(ctx, "Deleting the copy to make it anew", err.Error())
 	}
 	return p.wroteCopy("update", updated, err)
 }
@@ -247,9 +245,15 @@ func (p *pass) conflictPolicy() (workloadv1alpha1.ConflictPolicy, error) {
 	return policy, nil
 }
 
-func (p *pass) deleteCopy(ctx context.Context) error {
-	p.acting(ctx, "Deleting the copy", p.decision.Why)
+func (p *pass) deleteCopy(ctx context.Context, doing, why string) error {
+	p.acting(ctx, doing, why)
 	return p.countDown("delete", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+}
+
+// disownCopy leaves the copy running, stripped of our marks.
+func (p *pass) disownCopy(ctx context.Context, why string) error {
+	p.acting(ctx, "Disowning the copy", why)
+	return p.countDown("disown", p.c.writer.Disown(ctx, p.down.Namespace, p.down.Name, p.down.UID))
 }
 
 // sweep deletes a copy without an upstream object, if upstream itself confirms that there is none. Anything but a clear
@@ -263,8 +267,7 @@ func (p *pass) sweep(ctx context.Context) error {
 		return p.sweepUnselected(ctx, live)
 	}
 	if p.down.Annotations[workloadv1alpha1.RemovalPolicyAnnotation] == string(workloadv1alpha1.RemovalOrphan) {
-		p.acting(ctx, "Disowning an orphan", "its removal policy keeps it")
-		return p.countDown("disown", p.c.writer.Disown(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+		return p.disownCopy(ctx, "its removal policy keeps it")
 	}
 	p.acting(ctx, "Sweeping an orphan", p.decision.Why)
 	p.c.metrics.orphansSwept.Inc()
@@ -279,10 +282,9 @@ func (p *pass) sweepUnselected(ctx context.Context, live *unstructured.Unstructu
 	}
 	p.record.unselected = true
 	if live.GetAnnotations()[workloadv1alpha1.RemovalPolicyAnnotation] == string(workloadv1alpha1.RemovalOrphan) {
-		return p.countDown("disown", p.c.writer.Disown(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+		return p.disownCopy(ctx, "its upstream object no longer selects this target")
 	}
-	p.acting(ctx, "Deleting the copy", "its upstream object no longer selects this target")
-	return p.countDown("delete", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
+	return p.deleteCopy(ctx, "Deleting the copy", "its upstream object no longer selects this target")
 }
 
 // readUpstream reads an object live that the caches do not hold. It gives nil only if every source positively says that

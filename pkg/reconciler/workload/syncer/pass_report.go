@@ -214,10 +214,7 @@ func conditionsFor(p *problem, was string, now time.Time) (value any, changed bo
 	if p == nil {
 		return nil, true
 	}
-	message := p.message
-	if len(message) > longestCondition {
-		message = message[:longestCondition]
-	}
+	message := truncate(p.message, longestCondition)
 	var before []metav1.Condition
 	if json.Unmarshal([]byte(was), &before) == nil && slices.ContainsFunc(before, func(c metav1.Condition) bool {
 		return c.Type == workloadv1alpha1.ConditionSynced && c.Reason == p.reason && c.Message == message

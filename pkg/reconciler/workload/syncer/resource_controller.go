@@ -201,7 +201,7 @@ func (c *ResourceController) workOn(ctx context.Context, key Key, priority int) 
 
 // process runs one pass over the object, remembers what it learned, and says when to look again.
 func (c *ResourceController) process(ctx context.Context, key Key) (after time.Duration, err error) {
-	p := &pass{c: c, key: key, now: c.clock.Now(), record: c.records.load(key), started: time.Now()}
+	p := &pass{c: c, key: key, now: c.clock.Now(), record: c.records.load(key)}
 	if err = p.run(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		after = c.noteFailure(ctx, p, err)
 	} else {

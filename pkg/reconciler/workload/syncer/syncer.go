@@ -73,12 +73,11 @@ type Syncer struct {
 	phase      atomic.Value // string, for readyz
 	engine     atomic.Pointer[Engine]
 	leading    atomic.Bool
-	listeners  map[string]string
 }
 
 // New connects nothing yet, but listens: a port that is taken is an error here.
 func New(config Config) (*Syncer, error) {
-	s := &Syncer{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-syncer"), listeners: map[string]string{}}
+	s := &Syncer{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-syncer")}
 	s.metrics = NewMetrics(s.registry)
 	s.queues = tmc.NewQueueMetrics(s.registry)
 	s.registry.MustRegister(newObjectsCollector(s.statuses))
@@ -151,17 +150,13 @@ func (s *Syncer) listen() error {
 }
 
 func (s *Syncer) serve(name, flag string, port int, handler http.Handler) error {
-	part, address, err := tmc.ServePart(name, net.JoinHostPort(s.config.BindAddress, strconv.Itoa(port)), handler)
+	part, _, err := tmc.ServePart(name, net.JoinHostPort(s.config.BindAddress, strconv.Itoa(port)), handler)
 	if err != nil {
 		return fmt.Errorf("%s: %w", flag, err)
 	}
 	s.servers = append(s.servers, part)
-	s.listeners[name] = address()
 	return nil
 }
-
-// Address is where the "health" or "metrics" server listens; empty if it is switched off.
-func (s *Syncer) Address(name string) string { return s.listeners[name] }
 
 // Run works until ctx is done, and then stops in order within a few seconds. An error before that is final.
 func (s *Syncer) Run(ctx context.Context) error {
