@@ -500,7 +500,7 @@ func TestA54WrongConfigurationIsNamedWithItsRemedy(t *testing.T) {
 		{"no such workspace", syncerOptions{flags: []string{"--sync-target-workspace=root:no-such"}}, []string{"root:no-such", "check --sync-target-workspace"}},
 		{"no such SyncTarget", syncerOptions{target: "no-such"}, []string{"no-such", "does not exist", "--sync-target-name"}},
 		{"no APIs in the workspace", syncerOptions{flags: []string{"--sync-target-workspace=" + bare.Path.String()}}, []string{"bind the APIExport workload.kcp.io", "kubectl workload bind"}},
-		{"no rights in kcp", syncerOptions{kcp: tn.kcpAccount(nil)}, []string{"may not be read", "grant get, watch on synctargets"}},
+		{"no rights in kcp", syncerOptions{kcp: tn.kcpAccount(nil)}, []string{"may not be read", "grant get, list, watch on synctargets"}},
 		{"no rights in the cluster", syncerOptions{cluster: tn.clusterAccount(nil)}, []string{"kube-system", "grant get on namespaces"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
