@@ -20,10 +20,15 @@ import (
 const (
 	// WorkloadExport serves SyncTargets. Its name is that of the API group.
 	WorkloadExport = "workload.kcp.io"
+	// SchedulingExport serves Locations to providers and Placements to tenants. Its name is that of the API group.
+	SchedulingExport = "scheduling.kcp.io"
 	// KubernetesExport serves the Kubernetes resources that tenants use and syncers sync. Its name is the default in
 	// SyncTarget.spec.supportedAPIExports.
 	KubernetesExport = "kubernetes"
 )
+
+// Exports are the names of all APIExports.
+func Exports() []string { return []string{WorkloadExport, SchedulingExport, KubernetesExport} }
 
 //go:embed kcp
 var manifests embed.FS

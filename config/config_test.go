@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
@@ -37,21 +38,35 @@ func TestObjectsComeAfterWhatTheyName(t *testing.T) {
 			}
 		}
 	}
-	for _, export := range []string{KubernetesExport, WorkloadExport} {
+	for _, export := range Exports() {
 		if !seen.Has("APIExport/" + export) {
 			t.Errorf("there is no APIExport %s", export)
 		}
 	}
 }
 
-func TestKubernetesExportClaimsNoMoreThanItNeeds(t *testing.T) {
+func TestExportsClaimNoMoreThanTheyNeed(t *testing.T) {
 	for _, object := range objects(t) {
-		if object.GetKind() != "APIExport" || object.GetName() != KubernetesExport {
+		if object.GetKind() != "APIExport" {
 			continue
 		}
-		for _, claim := range convert[apisv1alpha2.APIExport](t, object).Spec.PermissionClaims {
+		export := convert[apisv1alpha2.APIExport](t, object)
+		for _, claim := range export.Spec.PermissionClaims {
 			if slices.Contains(claim.Verbs, "*") || slices.Contains(claim.Verbs, "delete") {
-				t.Errorf("the export claims %v on %s", claim.Verbs, claim)
+				t.Errorf("the export %s claims %v on %s", export.Name, claim.Verbs, claim)
+			}
+		}
+	}
+}
+
+func TestRolesKnowAllExports(t *testing.T) {
+	for _, object := range objects(t) {
+		if object.GetKind() != "ClusterRole" {
+			continue
+		}
+		for _, rule := range convert[rbacv1.ClusterRole](t, object).Rules {
+			if got, want := rule.ResourceNames, sets.New(Exports()...); len(got) > 0 && !sets.New(got...).Equal(want) {
+				t.Errorf("ClusterRole %s: a rule on %v names %v, want %v", object.GetName(), rule.Resources, got, want)
 			}
 		}
 	}
@@ -122,6 +137,17 @@ func TestDefaults(t *testing.T) {
 		name: "a SyncTarget takes the kubernetes export", resource: "synctargets.workload.kcp.io",
 		given: `{}`,
 		want:  `{"spec":{"supportedAPIExports":[{"export":"kubernetes","path":""}]}}`,
+	}, {
+		name: "a Location is of SyncTargets", resource: "locations.scheduling.kcp.io",
+		given: `{}`,
+		want:  `{"spec":{"resource":{"group":"workload.kcp.io","resource":"synctargets","version":"v1alpha1"}}}`,
+	}, {
+		name: "a Placement chooses any one target of any Location, for no namespace", resource: "placements.scheduling.kcp.io",
+		given: `{"spec":{"tolerations":[{"key":"a"}],"topologySpreadConstraints":[{"topologyKey":"b"}],"antiAffinity":{"required":[{"placementSelector":{}}]}}}`,
+		want: `{"spec":{"antiAffinity":{"required":[{"placementSelector":{},"topologyKey":"scheduling.kcp.io/target"}]},
+			"locationResource":{"group":"workload.kcp.io","resource":"synctargets","version":"v1alpha1"},
+			"locationSelectors":[{}],"movePolicy":"StartFirst","strategy":"OneToAny","tolerations":[{"key":"a","operator":"Equal"}],
+			"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"b","whenUnsatisfiable":"DoNotSchedule"}]}}`,
 	}} {
 		t.Run(test.name, func(t *testing.T) {
 			content, want := parse(t, test.given), parse(t, test.want)

@@ -106,8 +106,42 @@ func readCRD(path string) (*apiextensionsv1.CustomResourceDefinition, error) {
 	return crd, nil
 }
 
-// claims are what the syncer may do in workspaces that bind the kubernetes export, besides the export's own resources.
-func claims() []apisv1alpha2.PermissionClaim {
+func readCRDs(g group) (crds []*apiextensionsv1.CustomResourceDefinition, err error) {
+	files, err := g.crds()
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		crd, err := readCRD(file)
+		if err != nil {
+			return nil, err
+		}
+		crds = append(crds, crd)
+	}
+	return crds, nil
+}
+
+// workloadClaims are what the workload manager may do in workspaces that bind the workload.kcp.io export, besides the export's
+// own resources.
+func workloadClaims() []apisv1alpha2.PermissionClaim {
+	return []apisv1alpha2.PermissionClaim{logicalClusters(), writtenEvents()}
+}
+
+// schedulingClaims are the same for the scheduling.kcp.io export.
+func schedulingClaims() []apisv1alpha2.PermissionClaim {
+	return []apisv1alpha2.PermissionClaim{logicalClusters(), writtenEvents()}
+}
+
+// logicalClusters tell the path of a workspace.
+func logicalClusters() apisv1alpha2.PermissionClaim {
+	return claim("core.kcp.io", "logicalclusters", "get", "list", "watch")
+}
+
+// writtenEvents tell users what happens to their objects.
+func writtenEvents() apisv1alpha2.PermissionClaim { return claim("", "events", "create") }
+
+// kubernetesClaims are what the syncer may do in workspaces that bind the kubernetes export, besides the export's own resources.
+func kubernetesClaims() []apisv1alpha2.PermissionClaim {
 	// Their objects are synced like those of the export, and marked with finalizer and annotations meanwhile.
 	synced := []string{"get", "list", "watch", "update", "patch"}
 	return []apisv1alpha2.PermissionClaim{
@@ -117,7 +151,7 @@ func claims() []apisv1alpha2.PermissionClaim {
 		claim("", "serviceaccounts", synced...),
 		claim("rbac.authorization.k8s.io", "roles", synced...),
 		claim("rbac.authorization.k8s.io", "rolebindings", synced...),
-		claim("", "events", "create"), // to tell users what happens to their objects
+		writtenEvents(),
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,24 +11,30 @@ import (
 func TestConditions(t *testing.T) {
 	for _, test := range []struct{ name, source, want, wantErr string }{{
 		name:   "a block is a section, its reasons are a table",
-		source: "// Condition A: all\n// is well.\nconst (\n\tA = \"Good\"\n\n\t// Status True. It works | really.\n\tR = \"Works\"\n)\n",
-		want:   "## Good\n\nCondition A: all is well.\n\n| reason | status | meaning |\n|---|---|---|\n| `Works` | True | It works \\| really. |\n",
+		source: "// Condition A of a thing: all\n// is well.\nconst (\n\tA = \"Good\"\n\n\t// Status True. It works | really.\n\tR = \"Works\"\n)\n",
+		want:   "# Conditions\n\n## example.com\n\n### Good of a thing\n\nCondition A of a thing: all is well.\n\n| reason | status | meaning |\n|---|---|---|\n| `Works` | True | It works \\| really. |\n",
 	}, {
 		name:    "a reason without a status",
-		source:  "const (\n\tA = \"Good\"\n\t// It works.\n\tR = \"Works\"\n)\n",
+		source:  "// Condition A of a thing: good.\nconst (\n\tA = \"Good\"\n\t// It works.\n\tR = \"Works\"\n)\n",
 		wantErr: "comment of reason Works must begin with",
+	}, {
+		name:    "a condition of nobody",
+		source:  "const (\n\tA = \"Good\"\n\t// Status True. It works.\n\tR = \"Works\"\n)\n",
+		wantErr: "must begin with \"Condition Good of a ...:\"",
 	}, {
 		name:    "a condition without a reason",
 		source:  "const (\n\tA = \"Good\"\n)\n",
 		wantErr: "at least one reason",
 	}} {
 		t.Run(test.name, func(t *testing.T) {
-			dir := t.TempDir()
-			source, target := filepath.Join(dir, "c.go"), filepath.Join(dir, "docs", "c.md")
-			if err := os.WriteFile(source, []byte("package p\n\n"+test.source), 0o600); err != nil {
+			t.Chdir(t.TempDir())
+			g := group{name: "example.com", dir: "things/v1"}
+			without := group{name: "other.example.com", dir: "others/v1"}
+			target := filepath.Join("docs", "c.md")
+			if err := errors.Join(os.MkdirAll(filepath.Dir(g.conditions()), 0o750), os.WriteFile(g.conditions(), []byte("package p\n\n"+test.source), 0o600)); err != nil {
 				t.Fatal(err)
 			}
-			err := generateConditions(source, target)
+			err := generateConditions([]group{without, g}, target)
 			if test.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), test.wantErr) {
 					t.Errorf("got %v, want %q", err, test.wantErr)

@@ -7,25 +7,67 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/client-go/rest"
 
+	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
+
 	"github.com/kcp-dev/workload-syncer/config"
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
 const (
-	apiDir        = "apis/workload/v1alpha1"
+	apisDir       = "apis"
 	crdDir        = "config/crds"
-	syncTargetCRD = crdDir + "/workload.kcp.io_synctargets.yaml"
-	workloadDir   = "config/kcp/workload"
 	kubernetesDir = "config/kcp/kubernetes"
 	conditionsDoc = "docs/reference/conditions.md"
 	apiDoc        = "docs/reference/api.md"
 )
+
+// group is an API group of this repository. Its types are in apis/<dir>; conditions.go there spells its conditions, if it
+// has any.
+type group struct {
+	name, dir string
+	// export is the APIExport that serves its resources.
+	export string
+}
+
+func groups() []group {
+	return []group{
+		{name: "workload.kcp.io", dir: "workload/v1alpha1", export: config.WorkloadExport},
+		{name: "scheduling.kcp.io", dir: "scheduling/v1alpha1", export: config.SchedulingExport},
+	}
+}
+
+// conditions is the file that spells the group's conditions.
+func (g group) conditions() string { return filepath.Join(apisDir, g.dir, "conditions.go") }
+
+// crds are the files with the group's CustomResourceDefinitions, which generateCode has written.
+func (g group) crds() ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(crdDir, g.name+"_*.yaml"))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s has no %s_*.yaml", crdDir, g.name)
+	}
+	slices.Sort(files)
+	return files, err
+}
+
+// export is an APIExport of the groups' resources.
+type export struct {
+	name, dir string
+	claims    []apisv1alpha2.PermissionClaim
+}
+
+func exports() []export {
+	return []export{
+		{name: config.WorkloadExport, dir: "config/kcp/workload", claims: workloadClaims()},
+		{name: config.SchedulingExport, dir: "config/kcp/scheduling", claims: schedulingClaims()},
+	}
+}
 
 // step makes some of the files; later ones read what earlier ones wrote.
 type step struct {
@@ -36,12 +78,10 @@ type step struct {
 func steps() []step {
 	return []step{
 		{"code", generateCode},
-		{"workload", generateWorkloadExport},
+		{"exports", generateExports},
 		{"kubernetes", generateKubernetesExport},
-		{"conditions", func(context.Context) error {
-			return generateConditions(filepath.Join(apiDir, "conditions.go"), conditionsDoc)
-		}},
-		{"api", func(context.Context) error { return generateAPIReference(syncTargetCRD, apiDoc) }},
+		{"conditions", func(context.Context) error { return generateConditions(groups(), conditionsDoc) }},
+		{"api", func(context.Context) error { return generateAPIReference(groups(), apiDoc) }},
 	}
 }
 
@@ -55,7 +95,7 @@ func stepNames() string {
 
 // generate takes all steps, or the one named only.
 func generate(ctx context.Context, only string) error {
-	if _, err := os.Stat(apiDir); err != nil {
+	if _, err := os.Stat(apisDir); err != nil {
 		return fmt.Errorf("run it in the root of the repository: %w", err)
 	}
 	taken := false
@@ -79,6 +119,9 @@ func generateCode(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("building controller-gen: %w", withStderr(err))
 	}
+	if err := os.RemoveAll(crdDir); err != nil { // with what is left of types that are gone
+		return err
+	}
 	if err := os.MkdirAll(crdDir, 0o755); err != nil {
 		return err
 	}
@@ -99,12 +142,24 @@ func withStderr(err error) error {
 	return err
 }
 
-func generateWorkloadExport(context.Context) error {
-	crd, err := readCRD(syncTargetCRD)
-	if err != nil {
-		return err
+func generateExports(context.Context) error {
+	for _, e := range exports() {
+		var crds []*apiextensionsv1.CustomResourceDefinition
+		for _, g := range groups() {
+			if g.export != e.name {
+				continue
+			}
+			of, err := readCRDs(g)
+			if err != nil {
+				return err
+			}
+			crds = append(crds, of...)
+		}
+		if err := writeExport(e.dir, e.name, crds, e.claims); err != nil {
+			return err
+		}
 	}
-	return writeExport(workloadDir, config.WorkloadExport, []*apiextensionsv1.CustomResourceDefinition{crd}, nil)
+	return nil
 }
 
 func generateKubernetesExport(ctx context.Context) error {
@@ -121,7 +176,7 @@ func generateKubernetesExport(ctx context.Context) error {
 			}
 			crds = append(crds, crd)
 		}
-		return writeExport(kubernetesDir, config.KubernetesExport, crds, claims())
+		return writeExport(kubernetesDir, config.KubernetesExport, crds, kubernetesClaims())
 	})
 }
 

@@ -55,8 +55,8 @@ func newInit(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Give a kcp the APIs for workloads",
-		Long: "Give a kcp the APIs for workloads: the APIExports " + config.WorkloadExport + " and " + config.KubernetesExport + ` in a
-workspace, which is created if it is missing. Run again, also with a newer version of this command, it changes what is
+		Long: "Give a kcp the APIs for workloads: the APIExports " + config.WorkloadExport + ", " + config.SchedulingExport + " and " + config.KubernetesExport + `
+in a workspace, which is created if it is missing. Run again, also with a newer version of this command, it changes what is
 not as it should be, and nothing else.`,
 		Example: "  kubectl workload init\n  kubectl workload init --workspace root:platform:compute",
 		Args:    cobra.NoArgs,
@@ -120,7 +120,7 @@ unless it is given, and accept the permissions that they claim, so that syncers 
 	}
 	addWorkspace(cmd, &path)
 	addWait(cmd, &wait)
-	cmd.Flags().StringSliceVar(&exports, "export", []string{config.KubernetesExport, config.WorkloadExport}, "APIExports to bind")
+	cmd.Flags().StringSliceVar(&exports, "export", []string{config.KubernetesExport, config.WorkloadExport, config.SchedulingExport}, "APIExports to bind")
 	return cmd
 }
 

@@ -18,7 +18,7 @@ import (
 const root = "../.."
 
 // wireNames are what names on the wire contain. A group and version, such as workload.kcp.io/v1alpha1, is none.
-var wireNames = regexp.MustCompile(`workload\.kcp\.io/(?:[^v]|v[^0-9]|$)|kcp\.io/(?:namespace-locator|tenant-id)`)
+var wireNames = regexp.MustCompile(`(?:workload|scheduling|apiresource)\.kcp\.io/(?:[^v]|v[^0-9]|$)|kcp\.io/(?:namespace-locator|tenant-id)`)
 
 // maySpellTheWire are the folders in which names on the wire stand: their one place, and what is generated from it or
 // applied as a whole.
@@ -103,6 +103,7 @@ func TestPatterns(t *testing.T) {
 		"workload.kcp.io/conflict-policy":  true,
 		"finalizers.workload.kcp.io/x":     true,
 		"workload.kcp.io/virtual":          true,
+		"scheduling.kcp.io/placement":      true,
 		"kcp.io/namespace-locator":         true,
 		"workload.kcp.io/v1alpha1":         false,
 		"workload.kcp.io":                  false,

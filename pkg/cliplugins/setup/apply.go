@@ -73,7 +73,7 @@ func Apply(ctx context.Context, kcp *rest.Config, path logicalcluster.Path, out 
 		}
 		run.note(object.GetKind(), object.GetName(), outcome)
 	}
-	for _, export := range []string{config.WorkloadExport, config.KubernetesExport} {
+	for _, export := range config.Exports() {
 		if err := run.awaitExport(ctx, export); err != nil {
 			return run.changes, fmt.Errorf("waiting until APIExport %s in workspace %s can be bound: %w", export, path, err)
 		}

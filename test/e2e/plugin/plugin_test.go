@@ -115,13 +115,13 @@ func TestTenantBinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"created    APIBinding kubernetes", "created    APIBinding workload.kcp.io", "may create events"} {
+	for _, want := range []string{"created    APIBinding kubernetes", "created    APIBinding workload.kcp.io", "created    APIBinding scheduling.kcp.io", "may create events"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("bind does not say %q:\n%s", want, out)
 		}
 	}
 	out, err = plugin(t, "bind", "--kubeconfig", kubeconfig)
-	if err != nil || strings.Count(out, "unchanged") != 2 || strings.Contains(out, "accepted") {
+	if err != nil || strings.Count(out, "unchanged") != 3 || strings.Contains(out, "accepted") {
 		t.Errorf("second bind: %v\n%s", err, out)
 	}
 
@@ -176,8 +176,7 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 }
 
 func TestSyncTargetValidation(t *testing.T) {
-	targets := client(t, boundWorkspace(t, "validation")).Resource(syncTargets())
-	for _, test := range []struct{ name, spec, want string }{
+	validates(t, "validation", "workload.kcp.io/v1alpha1", "SyncTarget", []validation{
 		{"an empty spec takes the kubernetes export", `{}`, ""},
 		{"all fields", `{"workloadCluster":{"name":"prod","endpoint":"https://prod.example.com:6443"},"supportedAPIExports":[{"path":"root:compute","export":"kubernetes"},{"export":"kubernetes"}],
 			"unschedulable":true,"evictAfter":"2026-01-02T03:04:05Z","cells":{"region":"eu","topology.example.com/zone":"a"},
@@ -192,10 +191,56 @@ func TestSyncTargetValidation(t *testing.T) {
 		{"an unknown effect", `{"taints":[{"key":"a","effect":"Never"}]}`, "spec.taints[0].effect"},
 		{"a cell key with a blank", `{"cells":{"a b":"c"}}`, "must have keys of at most 63"},
 		{"a time that is none", `{"evictAfter":"tomorrow"}`, "spec.evictAfter"},
-	} {
+	})
+}
+
+func TestLocationValidation(t *testing.T) {
+	validates(t, "validation-location", "scheduling.kcp.io/v1alpha1", "Location", []validation{
+		{"an empty spec is of SyncTargets", `{}`, ""},
+		{"all fields", `{"resource":{"group":"workload.kcp.io","version":"v1alpha1","resource":"synctargets"},"description":"Frankfurt","consumers":["root:teams"],
+			"availableSelectorLabels":[{"key":"region","values":["eu"],"description":"where"}],"instanceSelector":{"matchLabels":{"region":"eu"},"matchExpressions":[{"key":"gpu","operator":"Exists"}]}}`, ""},
+		{"of something else", `{"resource":{"version":"v1","resource":"nodes"}}`, "must be synctargets of workload.kcp.io"},
+		{"an unknown operator", `{"instanceSelector":{"matchExpressions":[{"key":"gpu","operator":"Has"}]}}`, "must have operators In, NotIn, Exists or DoesNotExist"},
+		{"a label twice", `{"availableSelectorLabels":[{"key":"region"},{"key":"region"}]}`, "spec.availableSelectorLabels[1]"},
+		{"a consumer that is no path", `{"consumers":["Root/teams"]}`, "spec.consumers[0]"},
+	})
+}
+
+func TestPlacementValidation(t *testing.T) {
+	validates(t, "validation-placement", "scheduling.kcp.io/v1alpha1", "Placement", []validation{
+		{"an empty spec takes any target", `{}`, ""},
+		{"all fields", `{"locationSelectors":[{"matchLabels":{"region":"eu"}},{}],"namespaceSelector":{},"locationWorkspace":"root:compute","strategy":"Spread","numberOfTargets":3,
+			"tolerations":[{"key":"a","value":"b","effect":"NoExecute","tolerationSeconds":60},{"operator":"Exists"}],
+			"affinity":{"required":[{"matchLabels":{"gpu":"yes"}}],"preferred":[{"weight":100,"selector":{"matchExpressions":[{"key":"disk","operator":"In","values":["ssd"]}]}}]},
+			"antiAffinity":{"required":[{"placementSelector":{"matchLabels":{"app":"db"}}}],"preferred":[{"weight":1,"placementSelector":{},"topologyKey":"region"}]},
+			"topologySpreadConstraints":[{"topologyKey":"region","maxSkew":2,"whenUnsatisfiable":"ScheduleAnyway"}],"resources":{"requests":{"cpu":"4","memory":"8Gi"}},"movePolicy":"StopFirst"}`, ""},
+		{"no selector at all", `{"locationSelectors":[]}`, "spec.locationSelectors"},
+		{"one of many", `{"numberOfTargets":1}`, ""},
+		{"several of one", `{"numberOfTargets":2}`, "must have numberOfTargets 1"},
+		{"one that is spread", `{"topologySpreadConstraints":[{"topologyKey":"region"}]}`, "a single target cannot be spread"},
+		{"no targets", `{"strategy":"OneToMany","numberOfTargets":0}`, "spec.numberOfTargets"},
+		{"an unknown strategy", `{"strategy":"Some"}`, "spec.strategy"},
+		{"a toleration of every key with a value", `{"tolerations":[{"operator":"Exists","value":"a"}]}`, "must have no value with operator Exists"},
+		{"a toleration of no key", `{"tolerations":[{"value":"a"}]}`, "must have a key with operator Equal"},
+		{"a toleration of NoSchedule for some time", `{"tolerations":[{"key":"a","effect":"NoSchedule","tolerationSeconds":1}]}`, "must have effect NoExecute with tolerationSeconds"},
+		{"a weight too large", `{"affinity":{"preferred":[{"weight":101,"selector":{}}]}}`, "spec.affinity.preferred[0].weight"},
+		{"the same topology twice", `{"strategy":"Spread","topologySpreadConstraints":[{"topologyKey":"region"},{"topologyKey":"region"}]}`, "spec.topologySpreadConstraints[1]"},
+		{"a quantity that is none", `{"resources":{"requests":{"cpu":"many"}}}`, "spec.resources.requests"},
+		{"an unknown operator", `{"namespaceSelector":{"matchExpressions":[{"key":"a","operator":"Has"}]}}`, "must have operators In, NotIn, Exists or DoesNotExist"},
+	})
+}
+
+// validation is a spec, and what the answer must contain; nothing if it must be accepted.
+type validation struct{ name, spec, want string }
+
+func validates(t *testing.T, workspace, apiVersion, kind string, tests []validation) {
+	t.Helper()
+	resource := schema.FromAPIVersionAndKind(apiVersion, kind).GroupVersion().WithResource(strings.ToLower(kind) + "s")
+	objects := client(t, boundWorkspace(t, workspace)).Resource(resource)
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			object := parse(t, `{"apiVersion":"workload.kcp.io/v1alpha1","kind":"SyncTarget","metadata":{"generateName":"t-"},"spec":`+test.spec+`}`)
-			_, err := targets.Create(t.Context(), object, metav1.CreateOptions{})
+			object := parse(t, `{"apiVersion":"`+apiVersion+`","kind":"`+kind+`","metadata":{"generateName":"t-"},"spec":`+test.spec+`}`)
+			_, err := objects.Create(t.Context(), object, metav1.CreateOptions{})
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
@@ -300,7 +345,7 @@ func initialize(t *testing.T, kcp *rest.Config, path logicalcluster.Path) []setu
 	return changes
 }
 
-// boundWorkspace makes a workspace with the APIs of both exports.
+// boundWorkspace makes a workspace with the APIs of all exports.
 func boundWorkspace(t *testing.T, name string) *rest.Config {
 	t.Helper()
 	kcp := env.For(t).KCP()
@@ -309,7 +354,7 @@ func boundWorkspace(t *testing.T, name string) *rest.Config {
 	path := newWorkspace(t, kcp, name)
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
-	if err := bind.Bind(ctx, kcp.AdminConfig(), path, provider, []string{config.KubernetesExport, config.WorkloadExport}, t.Output()); err != nil {
+	if err := bind.Bind(ctx, kcp.AdminConfig(), path, provider, config.Exports(), t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	return kcp.WorkspaceConfig(path)
