@@ -14,17 +14,19 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 )
 
 // The APIExports.
 const (
 	// WorkloadExport serves SyncTargets. Its name is that of the API group.
-	WorkloadExport = "workload.kcp.io"
+	WorkloadExport = workloadv1alpha1.WorkloadExport
 	// SchedulingExport serves Locations to providers and Placements to tenants. Its name is that of the API group.
-	SchedulingExport = "scheduling.kcp.io"
+	SchedulingExport = workloadv1alpha1.SchedulingExport
 	// KubernetesExport serves the Kubernetes resources that tenants use and syncers sync. Its name is the default in
 	// SyncTarget.spec.supportedAPIExports.
-	KubernetesExport = "kubernetes"
+	KubernetesExport = workloadv1alpha1.KubernetesExport
 )
 
 // Exports are the names of all APIExports.

@@ -10,13 +10,14 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer"
 )
 
 func execute(t *testing.T, arguments ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errOut bytes.Buffer
-	code = run(t.Context(), arguments, &out, &errOut)
+	code = newServer(serve).Run(t.Context(), arguments, &out, &errOut)
 	return code, out.String(), errOut.String()
 }
 
@@ -27,7 +28,7 @@ func TestUsageMistakesEndWithTheirOwnCode(t *testing.T) {
 		"--sync-target-name": nil,
 	} {
 		code, stdout, stderr := execute(t, arguments...)
-		if code != exitUsage {
+		if code != cli.ExitUsage {
 			t.Errorf("%v: exit code %d", arguments, code)
 		}
 		if stdout != "" || !strings.Contains(stderr, name) || !strings.Contains(stderr, "--help") {
@@ -38,11 +39,11 @@ func TestUsageMistakesEndWithTheirOwnCode(t *testing.T) {
 
 func TestHelpAndVersion(t *testing.T) {
 	code, stdout, _ := execute(t, "--help")
-	if code != exitDone || !strings.Contains(stdout, "--sync-target-name") {
+	if code != cli.ExitDone || !strings.Contains(stdout, "--sync-target-name") {
 		t.Errorf("--help: exit code %d, output %q", code, stdout)
 	}
 	code, stdout, _ = execute(t, "--version")
-	if code != exitDone || !strings.HasPrefix(stdout, "workload-syncer ") {
+	if code != cli.ExitDone || !strings.HasPrefix(stdout, "workload-syncer ") {
 		t.Errorf("--version: exit code %d, output %q", code, stdout)
 	}
 }
@@ -59,7 +60,7 @@ func TestACommandLineBecomesAConfiguration(t *testing.T) {
 
 	var got *syncer.Config
 	failure := errors.New("no luck")
-	command := newCommand(func(_ context.Context, c *syncer.Config) error { got = c; return failure })
+	command := newServer(func(_ context.Context, c *syncer.Config) error { got = c; return failure }).Command()
 	command.SetArgs([]string{"--kcp-kubeconfig=" + path, "--cluster-kubeconfig=" + path, "--sync-target-name=t"})
 	if err := command.ExecuteContext(t.Context()); !errors.Is(err, failure) {
 		t.Errorf("what the syncer returned was lost: %v", err)

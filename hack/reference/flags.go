@@ -8,6 +8,7 @@ import (
 
 	cliflag "k8s.io/component-base/cli/flag"
 
+	manager "github.com/kcp-dev/workload-syncer/cmd/workload-manager/options"
 	syncer "github.com/kcp-dev/workload-syncer/cmd/workload-syncer/options"
 )
 
@@ -18,6 +19,7 @@ func flags() (string, error) {
 		"All mistakes on a command line are told at once, each under its flag, and end the command with exit code 2.\n" +
 		"A failure while it runs ends it with exit code 1.\n")
 	command(&page, "workload-syncer", syncer.New().Flags())
+	command(&page, "workload-manager", manager.New().Flags())
 	return page.String(), nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/manager"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer"
 )
 
@@ -20,8 +21,30 @@ func metrics() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	m, err := manager.New(manager.Config{KCP: nowhere})
+	if err != nil {
+		return "", err
+	}
+	var page strings.Builder
+	page.WriteString("# Metrics\n\n" +
+		"On `/metrics` of `--metrics-port`, with those of the Go runtime (`go_…`) and of the process (`process_…`). Labels are bounded: no\n" +
+		"object, namespace or workspace is ever one.\n")
+	for _, program := range []struct {
+		name    string
+		metrics interface{ Describe(chan<- *prometheus.Desc) }
+	}{{"workload-syncer", s}, {"workload-manager", m}} {
+		rows, err := metricRows(program.metrics)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&page, "\n## %s\n\n| metric | labels | what it says |\n|---|---|---|\n%s", program.name, rows)
+	}
+	return page.String(), nil
+}
+
+func metricRows(of interface{ Describe(chan<- *prometheus.Desc) }) (string, error) {
 	var rows []string
-	for _, text := range describe(s) {
+	for _, text := range describe(of) {
 		row, err := metricRow(text)
 		if err != nil {
 			return "", err
@@ -29,14 +52,11 @@ func metrics() (string, error) {
 		rows = append(rows, row)
 	}
 	slices.Sort(rows)
-	return "# Metrics\n\n" +
-		"On `/metrics` of `--metrics-port`, with those of the Go runtime (`go_…`) and of the process (`process_…`). Labels are bounded: no\n" +
-		"object, namespace or workspace is ever one.\n\n" +
-		"## workload-syncer\n\n| metric | labels | what it says |\n|---|---|---|\n" + strings.Join(rows, ""), nil
+	return strings.Join(rows, ""), nil
 }
 
 // describe gathers the descriptions, which the library hands out as text only.
-func describe(s *syncer.Syncer) []string {
+func describe(s interface{ Describe(chan<- *prometheus.Desc) }) []string {
 	out := make(chan *prometheus.Desc)
 	go func() {
 		defer close(out)

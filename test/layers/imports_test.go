@@ -20,6 +20,10 @@ const (
 	transform = syncer + "/transform"
 	summarize = syncer + "/summarize"
 	plugins   = "pkg/cliplugins"
+	// reconcilers are kcp's side: each in a folder of its own beside these.
+	workload = "pkg/reconciler/workload"
+	fleet    = workload + "/fleet"
+	cli      = "cmd/internal/cli"
 )
 
 // layer is a row of the design's map: packages, and what of this module they may import. The arrows go one way:
@@ -34,7 +38,7 @@ type layer struct {
 
 var layers = []layer{
 	{packages: apis},
-	{packages: "config"},
+	{packages: "config", may: []string{apis}},
 
 	// It serves syncing and knows nothing of it.
 	{packages: tmc, may: []string{apis}},
@@ -48,13 +52,21 @@ var layers = []layer{
 	{packages: syncer + "/feed", may: []string{apis, tmc}},
 	{packages: syncer, may: []string{apis, tmc, decide, transform, summarize, syncer + "/apply", syncer + "/report", syncer + "/feed"}},
 
+	// kcp's side knows nothing of the syncer, and its reconcilers nothing of each other. The manager wires them.
+	{packages: fleet, may: []string{apis, tmc}},
+	{packages: workload + "/synctarget", may: []string{apis, tmc, fleet}},
+	{packages: workload + "/manager", may: []string{apis, tmc, fleet, workload + "/synctarget"}},
+
 	// The plugin's commands work through APIs; they share no code with what they look at.
 	{packages: plugins + "/workspace", may: []string{apis}},
 	{packages: plugins, may: []string{apis, "config", plugins + "/..."}},
 	{packages: plugins + "/...", may: []string{apis, "config", plugins + "/workspace"}},
 
-	{packages: "cmd/workload-syncer/options", may: []string{apis, syncer}},
-	{packages: "cmd/workload-syncer", may: []string{apis, tmc, syncer, "cmd/workload-syncer/options"}},
+	{packages: cli, may: []string{tmc}},
+	{packages: "cmd/workload-syncer/options", may: []string{apis, tmc, syncer, cli}},
+	{packages: "cmd/workload-syncer", may: []string{apis, tmc, syncer, cli, "cmd/workload-syncer/options"}},
+	{packages: "cmd/workload-manager/options", may: []string{apis, tmc, workload + "/manager", cli}},
+	{packages: "cmd/workload-manager", may: []string{workload + "/manager", cli, "cmd/workload-manager/options"}},
 	{packages: "cmd/kubectl-workload", may: []string{plugins}},
 
 	// Nothing above may import these: they may look everywhere.

@@ -88,6 +88,9 @@ const (
 // FieldManager owns every field that the syncer writes, on both sides.
 const FieldManager = "workload-syncer"
 
+// ManagerFieldManager owns every field that the workload manager writes.
+const ManagerFieldManager = "workload-manager"
+
 // State is the value of a state label.
 type State string
 

@@ -11,16 +11,16 @@ import (
 
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
-	_ "k8s.io/component-base/logs/json/register" // makes --logging-format=json known
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer"
 )
 
 // Options are what was typed, possibly wrong. Complete makes a Config of them.
 type Options struct {
-	KCP     Client
-	Cluster Client
+	KCP     cli.Client
+	Cluster cli.Client
 	// QPS and Burst hold for both sides, unless a side has its own.
 	QPS   float32
 	Burst int
@@ -46,17 +46,9 @@ type Options struct {
 	OrphanGracePeriod   time.Duration
 	ConflictPolicy      string
 
-	BindAddress     string
-	MetricsPort     int
-	HealthPort      int
-	EnableProfiling bool
+	cli.Serving
 
-	EnableMetrics  bool
-	EnableHealth   bool
-	EnableTracing  bool
-	EnableRecovery bool
-
-	LeaderElection LeaderElection
+	LeaderElection cli.LeaderElection
 
 	Logging *logsapi.LoggingConfiguration
 
@@ -64,38 +56,15 @@ type Options struct {
 	UserAgent string
 
 	// unparsed are the mistakes met while the command line was read.
-	unparsed Mistakes
+	unparsed cli.Mistakes
 	// surroundings is what the program finds around it.
-	surroundings surroundings
+	surroundings cli.Surroundings
 }
-
-// Client is how one API server is reached.
-type Client struct {
-	Kubeconfig string
-	Context    string
-	// QPS and Burst are zero where those of both sides hold.
-	QPS   float32
-	Burst int
-}
-
-// LeaderElection is how replicas agree on the one that works.
-type LeaderElection struct {
-	Enabled           bool
-	LeaseDuration     time.Duration
-	RenewDeadline     time.Duration
-	RetryPeriod       time.Duration
-	ResourceNamespace string
-	ResourceName      string
-}
-
-// unlimited is a rate without a limit. It is the default because API servers share their capacity fairly by themselves,
-// and a limit in the client only hides from them what is waiting.
-const unlimited = -1
 
 // New returns the defaults.
 func New() *Options {
 	return &Options{
-		QPS:                 unlimited,
+		QPS:                 cli.Unlimited,
 		Feed:                string(syncer.FeedWorkspace),
 		Workers:             8,
 		ResyncPeriod:        time.Hour,
@@ -104,20 +73,11 @@ func New() *Options {
 		NamespaceCleanDelay: 30 * time.Second,
 		OrphanGracePeriod:   time.Minute,
 		ConflictPolicy:      string(workloadv1alpha1.ConflictFail),
-		BindAddress:         "0.0.0.0",
-		MetricsPort:         8080,
-		HealthPort:          8081,
-		EnableMetrics:       true,
-		EnableHealth:        true,
-		EnableRecovery:      true,
-		LeaderElection: LeaderElection{
-			LeaseDuration: 15 * time.Second,
-			RenewDeadline: 10 * time.Second,
-			RetryPeriod:   2 * time.Second,
-		},
-		Logging:      logsapi.NewLoggingConfiguration(),
-		UserAgent:    "workload-syncer",
-		surroundings: systemSurroundings{},
+		Serving:             cli.NewServing(),
+		LeaderElection:      cli.NewLeaderElection(),
+		Logging:             logsapi.NewLoggingConfiguration(),
+		UserAgent:           "workload-syncer",
+		surroundings:        cli.SystemSurroundings{},
 	}
 }
 
@@ -129,17 +89,15 @@ func (o *Options) Flags() cliflag.NamedFlagSets {
 	o.addRateFlags(sections.FlagSet("rate"))
 	o.addSelectionFlags(sections.FlagSet("selection"))
 	o.addSyncFlags(sections.FlagSet("sync"))
-	o.addServingFlags(sections.FlagSet("serving"))
-	o.addInfrastructureFlags(sections.FlagSet("infrastructure"))
-	o.LeaderElection.addFlags(sections.FlagSet("leader election"))
-	o.addLoggingFlags(sections.FlagSet("logging"))
-
-	for _, name := range sections.Order {
-		sections.FlagSets[name].VisitAll(func(f *pflag.Flag) {
-			f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // an empty list is no default worth showing
-			f.Value = collecting{Value: f.Value, flag: f.Name, mistakes: &o.unparsed}
-		})
-	}
+	o.AddServingFlags(sections.FlagSet("serving"))
+	o.AddInfrastructureFlags(sections.FlagSet("infrastructure"))
+	o.LeaderElection.AddFlags(sections.FlagSet("leader election"), cli.LeaseTexts{
+		Where:     "in the physical cluster",
+		Namespace: "The syncer's own when empty and it runs in the cluster.",
+		Name:      "When empty, workload-syncer- and a hash of the SyncTarget's workspace and name.",
+	})
+	cli.AddLoggingFlags(o.Logging, sections.FlagSet("logging"))
+	cli.Collect(sections, &o.unparsed)
 	return sections
 }
 
@@ -205,55 +163,6 @@ func (o *Options) addSyncFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.ConflictPolicy, "conflict-policy", o.ConflictPolicy,
 		fmt.Sprintf("What to do when a name is taken in the physical cluster by an object that the syncer did not create: `policy` %s. An object's annotation %s goes first.",
 			joined(workloadv1alpha1.ConflictPolicies, ", "), workloadv1alpha1.ConflictPolicyAnnotation))
-}
-
-func (o *Options) addServingFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.BindAddress, "bind-address", o.BindAddress, "IP `address` to serve metrics and health on.")
-	fs.IntVar(&o.MetricsPort, "metrics-port", o.MetricsPort, "The `port` of /metrics. Zero is any free one.")
-	fs.IntVar(&o.HealthPort, "health-port", o.HealthPort, "The `port` of /healthz, /livez and /readyz. Zero is any free one.")
-	fs.BoolVar(&o.EnableProfiling, "enable-profiling", o.EnableProfiling, "Serve /debug/pprof beside the metrics.")
-}
-
-func (o *Options) addInfrastructureFlags(fs *pflag.FlagSet) {
-	fs.BoolVar(&o.EnableMetrics, "enable-tmc-metrics", o.EnableMetrics, "Serve /metrics.")
-	fs.BoolVar(&o.EnableHealth, "enable-tmc-health", o.EnableHealth, "Serve /healthz, /livez and /readyz.")
-	fs.BoolVar(&o.EnableTracing, "enable-tmc-tracing", o.EnableTracing,
-		"Send traces by OTLP, to where the OTEL_EXPORTER_OTLP_* environment variables say.")
-	fs.BoolVar(&o.EnableRecovery, "enable-tmc-recovery", o.EnableRecovery,
-		"Act on failures that last: pause the work on a server that does not answer and probe it, take up changed kubeconfigs.")
-}
-
-// addLoggingFlags adds those of the logging library's flags that work without its feature gates.
-func (o *Options) addLoggingFlags(fs *pflag.FlagSet) {
-	all := pflag.NewFlagSet("", pflag.ContinueOnError)
-	logsapi.AddFlags(o.Logging, all)
-	usage := map[string]string{
-		"logging-format":      "The `format` of the log: text or json.",
-		"v":                   "How much to log. 0: the life of the process. 2: every change made. 4: why something was not done. 6 and up: requests.",
-		"vmodule":             "Another -v for some files. Only for --logging-format=text.",
-		"log-flush-frequency": "The longest time between two flushes of the log.",
-	}
-	all.VisitAll(func(f *pflag.Flag) {
-		if text, wanted := usage[f.Name]; wanted {
-			f.Usage = text
-			fs.AddFlag(f)
-		}
-	})
-}
-
-func (l *LeaderElection) addFlags(fs *pflag.FlagSet) {
-	fs.BoolVar(&l.Enabled, "leader-elect", l.Enabled,
-		"Work only while holding a Lease in the physical cluster. Needed to run more than one replica.")
-	fs.DurationVar(&l.LeaseDuration, "leader-elect-lease-duration", l.LeaseDuration,
-		"How long a standby waits for a leader that no longer renews its Lease.")
-	fs.DurationVar(&l.RenewDeadline, "leader-elect-renew-deadline", l.RenewDeadline,
-		"How long the leader tries to renew its Lease before it gives up. Must be shorter than the lease duration.")
-	fs.DurationVar(&l.RetryPeriod, "leader-elect-retry-period", l.RetryPeriod,
-		"How long to wait between two tries to acquire or renew the Lease.")
-	fs.StringVar(&l.ResourceNamespace, "leader-elect-resource-namespace", l.ResourceNamespace,
-		"The `namespace` of the Lease. The syncer's own when empty and it runs in the cluster.")
-	fs.StringVar(&l.ResourceName, "leader-elect-resource-name", l.ResourceName,
-		"The `name` of the Lease. When empty, workload-syncer- and a hash of the SyncTarget's workspace and name.")
 }
 
 func joined[T ~string](values []T, separator string) string {

@@ -2,7 +2,6 @@ package options
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +21,9 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // fixture is a machine with kubeconfigs for kcp and for a cluster.
@@ -103,7 +104,7 @@ var compareConfigs = cmp.Options{
 	cmp.Transformer("connection", func(c *rest.Config) map[string]any {
 		return map[string]any{"host": c.Host, "token": c.BearerToken, "qps": c.QPS, "burst": c.Burst, "agent": c.UserAgent}
 	}),
-	cmpopts.IgnoreFields(syncer.LeaderElection{}, "Identity"),
+	cmpopts.IgnoreFields(tmc.LeaderElection{}, "Identity"),
 	cmpopts.IgnoreFields(syncer.Config{}, "Reread", "CredentialFiles"), // see TestReread
 	cmpopts.EquateEmpty(),
 }
@@ -134,11 +135,7 @@ func TestDefaults(t *testing.T) {
 		NamespaceCleanDelay: 30 * time.Second,
 		OrphanGracePeriod:   time.Minute,
 		ConflictPolicy:      workloadv1alpha1.ConflictFail,
-		BindAddress:         "0.0.0.0",
-		MetricsPort:         8080,
-		HealthPort:          8081,
-		EnableMetrics:       true,
-		EnableHealth:        true,
+		Exposition:          tmc.Exposition{BindAddress: "0.0.0.0", MetricsPort: 8080, HealthPort: 8081, EnableMetrics: true, EnableHealth: true},
 		EnableRecovery:      true,
 	}
 	if diff := cmp.Diff(want, config, compareConfigs); diff != "" {
@@ -211,7 +208,7 @@ var flagCases = []flagCase{
 	{"tracing", []string{"--enable-tmc-tracing"}, func(_ *testing.T, c *syncer.Config) { c.EnableTracing = true }},
 	{"no recovery", []string{"--enable-tmc-recovery=false"}, func(_ *testing.T, c *syncer.Config) { c.EnableRecovery = false }},
 	{"leader election", []string{"--leader-elect", "--leader-elect-resource-namespace=ns"}, func(_ *testing.T, c *syncer.Config) {
-		c.LeaderElection = &syncer.LeaderElection{
+		c.LeaderElection = &tmc.LeaderElection{
 			Namespace: "ns", Name: leaseName(c.SyncTarget),
 			LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 		}
@@ -220,7 +217,7 @@ var flagCases = []flagCase{
 		"--leader-elect", "--leader-elect-resource-namespace=ns", "--leader-elect-resource-name=lease",
 		"--leader-elect-lease-duration=6s", "--leader-elect-renew-deadline=4s", "--leader-elect-retry-period=1s",
 	}, func(_ *testing.T, c *syncer.Config) {
-		c.LeaderElection = &syncer.LeaderElection{
+		c.LeaderElection = &tmc.LeaderElection{
 			Namespace: "ns", Name: "lease",
 			LeaseDuration: 6 * time.Second, RenewDeadline: 4 * time.Second, RetryPeriod: time.Second,
 		}
@@ -294,7 +291,7 @@ func TestInAPod(t *testing.T) {
 
 func TestReplicasShareALeaseButNotAnIdentity(t *testing.T) {
 	arguments := newFixture(t).arguments("--leader-elect", "--leader-elect-resource-namespace=ns")
-	election := func(more ...string) *syncer.LeaderElection {
+	election := func(more ...string) *tmc.LeaderElection {
 		t.Helper()
 		config, err := complete(fakeSurroundings{}, append(arguments, more...)...)
 		if err != nil {
@@ -394,7 +391,7 @@ func TestMistakes(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := complete(fakeSurroundings{}, f.arguments(tc.arguments...)...)
-			var mistakes Mistakes
+			var mistakes cli.Mistakes
 			if !errors.As(err, &mistakes) || len(mistakes) != 1 {
 				t.Fatalf("got %d mistakes, want one: %v", len(mistakes), err)
 			}
@@ -413,7 +410,7 @@ func TestMistakes(t *testing.T) {
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	_, err := complete(fakeSurroundings{},
 		"--workers=many", "--feed=x", "--metrics-port=-1", "--label-selectors==", "--resource-filters=A,B", "--logging-format=xml")
-	var mistakes Mistakes
+	var mistakes cli.Mistakes
 	if !errors.As(err, &mistakes) {
 		t.Fatalf("got %v", err)
 	}
@@ -453,24 +450,6 @@ func TestRelativePathsInAKubeconfigStartAtIt(t *testing.T) {
 	}
 	if completed.Cluster.BearerTokenFile != token {
 		t.Errorf("the token is read from %s, not from %s", completed.Cluster.BearerTokenFile, token)
-	}
-}
-
-func TestSplitKCPHost(t *testing.T) {
-	for _, tc := range []struct{ host, base, workspace, problem string }{
-		{host: "https://kcp:6443", base: "https://kcp:6443"},
-		{host: "https://kcp:6443/", base: "https://kcp:6443"},
-		{host: "https://kcp:6443/clusters/root:a", base: "https://kcp:6443", workspace: "root:a"},
-		{host: "https://kcp:6443/clusters/root:a/", base: "https://kcp:6443", workspace: "root:a"},
-		{host: "https://proxy/kcp/clusters/2x8o3", base: "https://proxy/kcp", workspace: "2x8o3"},
-		{host: "kcp", base: "kcp", problem: "not a URL"},
-	} {
-		t.Run(fmt.Sprintf("%q", tc.host), func(t *testing.T) {
-			base, workspace, problem := splitKCPHost(tc.host)
-			if base != tc.base || workspace.String() != tc.workspace || !strings.Contains(problem, tc.problem) || (problem == "") != (tc.problem == "") {
-				t.Errorf("got %q %q %q", base, workspace, problem)
-			}
-		})
 	}
 }
 

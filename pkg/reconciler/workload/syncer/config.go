@@ -11,6 +11,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // Config is what a Syncer needs to run: validated and complete. It is made by the command's options.
@@ -52,16 +53,13 @@ type Config struct {
 	ConflictPolicy workloadv1alpha1.ConflictPolicy
 
 	// LeaderElection is nil when this replica need not be elected.
-	LeaderElection *LeaderElection
+	LeaderElection *tmc.LeaderElection
 
-	// BindAddress, MetricsPort and HealthPort are where the probes and metrics are served; a port of 0 is any free one.
-	BindAddress             string
-	MetricsPort, HealthPort int
+	// Exposition is where the probes and metrics are served.
+	tmc.Exposition
 
-	// EnableMetrics, EnableHealth, EnableTracing and EnableRecovery switch parts of the tmc infrastructure.
-	EnableMetrics, EnableHealth, EnableTracing, EnableRecovery bool
-	// EnableProfiling serves /debug/pprof beside the metrics.
-	EnableProfiling bool
+	// EnableTracing and EnableRecovery switch parts of the tmc infrastructure.
+	EnableTracing, EnableRecovery bool
 }
 
 // SyncTargetRef names a SyncTarget.
@@ -99,10 +97,4 @@ type Filters struct {
 	Namespaces labels.Selector
 	// Labels must match an upstream object's labels; nil for all.
 	Labels labels.Selector
-}
-
-// LeaderElection configures the Lease in the physical cluster. Durations as in client-go.
-type LeaderElection struct {
-	Namespace, Name, Identity                 string
-	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 }

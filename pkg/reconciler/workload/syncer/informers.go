@@ -2,15 +2,12 @@ package syncer
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -20,26 +17,13 @@ import (
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // newDownstreamInformer watches the objects of a type that carry our label, and nothing else.
 func newDownstreamInformer(client dynamic.Interface, gvr schema.GroupVersionResource, key string, told func(error)) cache.SharedIndexInformer {
 	selector := labels.Set{workloadv1alpha1.DownstreamClusterLabel: key}.String()
-	resource := client.Resource(gvr)
-	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			options.LabelSelector = selector
-			list, err := resource.List(ctx, options)
-			told(err)
-			return list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			options.LabelSelector = selector
-			w, err := resource.Watch(ctx, options)
-			told(err)
-			return w, err
-		},
-	}, resource)
+	lw := tmc.ListWatch(client.Resource(gvr), func(options *metav1.ListOptions) { options.LabelSelector = selector }, told)
 	informer := cache.NewSharedIndexInformer(lw, &unstructured.Unstructured{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	return prepared(informer)
 }
@@ -75,9 +59,6 @@ type watchErrors struct {
 // told gives the function that hears the result of every list and watch call of one side.
 func (w *watchErrors) told(side string) func(error) {
 	return func(err error) {
-		if errors.Is(err, context.Canceled) {
-			return
-		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.bySide == nil {

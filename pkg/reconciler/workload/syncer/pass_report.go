@@ -16,7 +16,6 @@ import (
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
-	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/report"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/summarize"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/transform"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -191,14 +190,14 @@ func (p *pass) solved() bool {
 }
 
 func (p *pass) emit(ctx context.Context) {
-	event := report.Event{
-		About: p.up, Kind: p.c.gvk, Target: p.c.target.name, Now: p.now,
+	event := tmc.Event{
+		About: p.up, Kind: p.c.gvk, Component: workloadv1alpha1.FieldManager, Host: p.c.target.name, Now: p.now,
 		Type: corev1.EventTypeNormal, Reason: "Synced", Message: "synced to " + p.c.target.name,
 	}
 	if p.problem != nil {
 		event.Type, event.Reason, event.Message = corev1.EventTypeWarning, p.problem.reason, p.problem.message
 	}
-	err := report.Emit(ctx, p.source.Cluster(p.key.Cluster), event)
+	err := tmc.Emit(ctx, p.source.Cluster(p.key.Cluster), event)
 	p.c.metrics.written(directionUp, "event", err)
 	if err != nil { // the condition says the same
 		klog.FromContext(ctx).V(2).Info("No Event could be written upstream", "object", p.key.String(), "why", err.Error())

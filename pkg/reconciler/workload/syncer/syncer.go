@@ -10,10 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/pprof"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -27,8 +23,6 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/leaderelection"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -60,8 +54,8 @@ type Syncer struct {
 	recovery *tmc.Recovery
 	progress *tmc.Watermark
 
-	kcp, cluster *link
-	fresh        fresh
+	kcp, cluster *tmc.Link
+	renewal      tmc.Renewal[connections]
 
 	targets    *syncTargets
 	kcpDynamic kcpdynamic.ClusterInterface
@@ -90,71 +84,48 @@ func New(config Config) (*Syncer, error) {
 	}
 	s.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: s.registry, Clock: s.clock})
 	requests := tmc.NewClientMetrics(s.registry, s.clock)
-	s.kcp = newLink(sideKCP, requests, s.tracing, s.recovery)
-	s.cluster = newLink(sideCluster, requests, s.tracing, s.recovery)
-	if err := s.connect(config.KCP, config.Cluster); err != nil {
+	s.kcp = tmc.NewLink(sideKCP, sideName[sideKCP], requests, s.tracing, s.recovery)
+	s.cluster = tmc.NewLink(sideCluster, sideName[sideCluster], requests, s.tracing, s.recovery)
+	s.renewal = tmc.Renewal[connections]{Files: config.CredentialFiles, Reread: s.reread, Use: s.connect}
+	if err := s.connect(connections{kcp: config.KCP, cluster: config.Cluster}); err != nil {
 		return nil, err
 	}
 	s.registerChecks()
-	if err := s.listen(); err != nil {
+	if s.servers, err = config.Exposition.Parts(s.health, s.registry); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
+// connections are how the two servers are reached.
+type connections struct{ kcp, cluster *rest.Config }
+
+// reread makes the connections anew from files that may have changed.
+func (s *Syncer) reread() (fresh connections, err error) {
+	fresh.kcp, fresh.cluster, err = s.config.Reread()
+	return fresh, err
+}
+
 // connect makes the clients; no request is sent.
-func (s *Syncer) connect(kcp, cluster *rest.Config) error {
-	if err := errors.Join(s.kcp.use(kcp), s.cluster.use(cluster)); err != nil {
+func (s *Syncer) connect(to connections) error {
+	if err := errors.Join(s.kcp.Use(to.kcp), s.cluster.Use(to.cluster)); err != nil {
 		return err
 	}
 	var err error
-	if s.kcpDynamic, err = kcpdynamic.NewForConfig(s.kcp.wired.Load().config); err != nil {
+	if s.kcpDynamic, err = kcpdynamic.NewForConfig(s.kcp.Config()); err != nil {
 		return fmt.Errorf("connecting to kcp: %w", err)
 	}
 	s.targets = &syncTargets{
 		client: s.kcpDynamic.Cluster(s.config.SyncTarget.Workspace).Resource(syncTargetsGVR), ref: s.config.SyncTarget,
 	}
-	w := s.cluster.wired.Load()
+	config, client := s.cluster.Config(), s.cluster.Client()
 	var errs [3]error
-	s.kubernetes, errs[0] = kubernetes.NewForConfigAndClient(w.config, w.client)
-	s.dynamic, errs[1] = dynamic.NewForConfigAndClient(w.config, w.client)
-	s.metadata, errs[2] = metadata.NewForConfigAndClient(w.config, w.client)
+	s.kubernetes, errs[0] = kubernetes.NewForConfigAndClient(config, client)
+	s.dynamic, errs[1] = dynamic.NewForConfigAndClient(config, client)
+	s.metadata, errs[2] = metadata.NewForConfigAndClient(config, client)
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("connecting to the physical cluster: %w", err)
 	}
-	return nil
-}
-
-// listen opens the ports of the probes and of the metrics.
-func (s *Syncer) listen() error {
-	if s.config.EnableHealth {
-		if err := s.serve("health", "--health-port", s.config.HealthPort, s.health.Handler()); err != nil {
-			return err
-		}
-	}
-	mux := http.NewServeMux()
-	if s.config.EnableMetrics {
-		mux.Handle("/metrics", tmc.Handler(s.registry))
-	}
-	if s.config.EnableProfiling {
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	}
-	if s.config.EnableMetrics || s.config.EnableProfiling {
-		return s.serve("metrics", "--metrics-port", s.config.MetricsPort, mux)
-	}
-	return nil
-}
-
-func (s *Syncer) serve(name, flag string, port int, handler http.Handler) error {
-	part, _, err := tmc.ServePart(name, net.JoinHostPort(s.config.BindAddress, strconv.Itoa(port)), handler)
-	if err != nil {
-		return fmt.Errorf("%s: %w", flag, err)
-	}
-	s.servers = append(s.servers, part)
 	return nil
 }
 
@@ -163,9 +134,9 @@ func (s *Syncer) Run(ctx context.Context) error {
 	parts := []tmc.Part{s.tracing.Part()}
 	parts = append(parts, s.servers...)
 	if s.config.EnableRecovery {
-		parts = append(parts, s.watchCredentials()...)
+		parts = append(parts, s.renewal.Parts(s.clock)...)
 	}
-	parts = append(parts, tmc.Part{Name: "syncer", Run: s.keepWorking})
+	parts = append(parts, tmc.Part{Name: "syncer", Run: func(ctx context.Context) error { return s.renewal.KeepWorking(ctx, s.work) }})
 	return tmc.RunParts(ctx, stopTimeout, parts...)
 }
 
@@ -182,90 +153,13 @@ func (s *Syncer) work(ctx context.Context) error {
 	if s.config.LeaderElection == nil {
 		return orStopped(ctx, s.lead(ctx))
 	}
-	return orStopped(ctx, s.campaign(ctx))
+	return orStopped(ctx, s.config.LeaderElection.Campaign(ctx, s.kubernetes.CoordinationV1(), func() { s.phase.Store(phaseStandby) }, s.lead))
 }
 
 // orStopped makes what follows from being told to stop no error.
 func orStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // that is what it is for
-	}
-	return err
-}
-
-// errLeaseLost: another replica works now, or the physical cluster did not let us renew the Lease.
-var errLeaseLost = errors.New("the leader election Lease was lost")
-
-// campaign stands for election until ctx is done. Losing the Lease is no reason to end the process: usually the physical
-// cluster's API server is away, and a container that waits for it is back sooner than one that crashes again and again.
-func (s *Syncer) campaign(ctx context.Context) error {
-	for {
-		s.phase.Store(phaseStandby)
-		err := s.elected(ctx, s.lead)
-		if !errors.Is(err, errLeaseLost) || ctx.Err() != nil {
-			return err
-		}
-		klog.FromContext(ctx).Error(err, "Standing for election again")
-	}
-}
-
-// elected runs lead while this replica holds the Lease. The Lease is given back only when lead has returned, so that two
-// replicas never work at the same time.
-func (s *Syncer) elected(ctx context.Context, lead func(context.Context) error) error {
-	c := s.config.LeaderElection
-	leaseCtx, release := context.WithCancel(context.WithoutCancel(ctx))
-	defer release()
-	workCtx, stopWork := context.WithCancel(ctx)
-	defer stopWork()
-
-	result := make(chan error, 1)
-	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name},
-			Client:     s.kubernetes.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: c.Identity},
-		},
-		LeaseDuration: c.LeaseDuration, RenewDeadline: c.RenewDeadline, RetryPeriod: c.RetryPeriod,
-		ReleaseOnCancel: true, Name: c.Name,
-		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(context.Context) {
-				klog.FromContext(ctx).Info("Elected", "lease", c.Namespace+"/"+c.Name, "identity", c.Identity)
-				result <- lead(workCtx)
-			},
-			OnStoppedLeading: func() { stopWork() },
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("leader election: %w", err)
-	}
-	electing := make(chan struct{})
-	go func() { // waited for below
-		defer close(electing)
-		elector.Run(leaseCtx)
-	}()
-	return s.awaitElection(ctx, elector, electing, result, release)
-}
-
-// releaseTimeout is how long giving the Lease back may take. A server that does not answer learns of it when the Lease runs out.
-const releaseTimeout = 2 * time.Second
-
-// awaitElection waits for the work to end, then for the Lease to be given back.
-func (s *Syncer) awaitElection(ctx context.Context, elector *leaderelection.LeaderElector, electing <-chan struct{}, result <-chan error, release context.CancelFunc) error {
-	var err error
-	select {
-	case err = <-result:
-	case <-ctx.Done():
-		if elector.IsLeader() {
-			err = <-result
-		}
-	case <-electing: // the Lease was lost
-		err = errors.Join(errLeaseLost, <-result)
-	}
-	release()
-	select {
-	case <-electing:
-	case <-time.After(releaseTimeout): // client-go gives itself the renew deadline for it; the process ends before
-		klog.FromContext(ctx).Info("The Lease could not be given back in time: the physical cluster does not answer")
 	}
 	return err
 }
@@ -378,17 +272,17 @@ func runInformer(informer cache.SharedIndexInformer) func(context.Context) error
 // newFeed makes the feed that the configuration asks for; nil if the SyncTarget has no URLs yet.
 func (s *Syncer) newFeed(ctx context.Context, t target, spec *watchedTarget) (*feed.Feed, error) {
 	if s.config.Feed.Kind == FeedWorkspace {
-		return feed.NewWorkspace(s.kcp.wired.Load().config, t.cluster, t.key)
+		return feed.NewWorkspace(s.kcp.Config(), t.cluster, t.key)
 	}
 	if urls := s.config.Feed.URLs; len(urls) > 0 {
 		klog.FromContext(ctx).Info("Using --feed-urls: with a raw APIExport virtual workspace this syncer can read every tenant's objects; meant for development")
-		return feed.NewAssigned(s.kcp.wired.Load().config, urls, t.key)
+		return feed.NewAssigned(s.kcp.Config(), urls, t.key)
 	}
 	spec.followURLs = true
 	if len(spec.urls) == 0 {
 		return nil, nil
 	}
-	return feed.NewAssigned(s.kcp.wired.Load().config, spec.urls, t.key)
+	return feed.NewAssigned(s.kcp.Config(), spec.urls, t.key)
 }
 
 func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget) (*Engine, error) {
@@ -407,8 +301,8 @@ func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget) (*Engine
 			orphanGrace: s.config.OrphanGracePeriod, conflictPolicy: s.config.ConflictPolicy,
 		},
 		clock: s.clock, metrics: s.metrics, queues: s.queues, tracing: s.tracing,
-		kcp: s.kcp.breaker, phys: s.cluster.breaker, progress: s.progress,
-	}, s.config.Filters, s.cluster.discovery, s.metadata, spec.exports), nil
+		kcp: s.kcp.Breaker(), phys: s.cluster.Breaker(), progress: s.progress,
+	}, s.config.Filters, s.cluster.Discovery, s.metadata, spec.exports), nil
 }
 
 func (s *Syncer) statuses() []TypeStatus {
@@ -419,7 +313,7 @@ func (s *Syncer) statuses() []TypeStatus {
 }
 
 func (s *Syncer) facts(engine *Engine) facts {
-	f := facts{cluster: s.cluster.state(), kcp: s.kcp.state()}
+	f := facts{cluster: s.cluster.State(), kcp: s.kcp.State()}
 	if engine == nil {
 		f.discovery = fmt.Errorf("the syncer is %s", s.phase.Load())
 		return f

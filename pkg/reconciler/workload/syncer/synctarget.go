@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -146,16 +145,7 @@ func (s *syncTargets) patchStatus(ctx context.Context, status map[string]any, re
 // informer watches just this SyncTarget.
 func (s *syncTargets) informer() cache.SharedIndexInformer {
 	selector := fields.OneTermEqualSelector("metadata.name", s.ref.Name).String()
-	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			options.FieldSelector = selector
-			return s.client.List(ctx, options)
-		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			options.FieldSelector = selector
-			return s.client.Watch(ctx, options)
-		},
-	}, s.client)
+	lw := tmc.ListWatch(s.client, func(options *metav1.ListOptions) { options.FieldSelector = selector }, nil)
 	return cache.NewSharedIndexInformer(lw, &unstructured.Unstructured{}, 0, cache.Indexers{})
 }
 

@@ -14,9 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -111,30 +109,11 @@ func (s *Source) Cluster(name logicalcluster.Name) dynamic.Interface {
 
 // ListWatch lists and watches what belongs to the target, over all its workspaces. told hears the result of each call.
 func (s *Source) ListWatch(gvr schema.GroupVersionResource, told func(error)) cache.ListerWatcher {
-	client := s.resource(gvr)
-	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			options.LabelSelector = s.selector
-			list, err := client.List(ctx, options)
-			told(err)
-			return list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			options.LabelSelector = s.selector
-			w, err := client.Watch(ctx, options)
-			told(err)
-			return w, err
-		},
-	}, client)
-}
-
-type listWatcher interface {
-	List(ctx context.Context, opts metav1.ListOptions) (*unstructured.UnstructuredList, error)
-	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
+	return tmc.ListWatch(s.resource(gvr), func(options *metav1.ListOptions) { options.LabelSelector = s.selector }, told)
 }
 
 // resource is scoped to one workspace, or to all of them.
-func (s *Source) resource(gvr schema.GroupVersionResource) listWatcher {
+func (s *Source) resource(gvr schema.GroupVersionResource) tmc.Listable[*unstructured.UnstructuredList] {
 	if s.scope == logicalcluster.Wildcard {
 		return s.client.Resource(gvr)
 	}

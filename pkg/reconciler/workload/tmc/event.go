@@ -1,7 +1,8 @@
-package report
+package tmc
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,8 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-
-	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 )
 
 // Event is something that a user should read beside the object.
@@ -22,8 +21,8 @@ type Event struct {
 	// Type is corev1.EventTypeNormal or corev1.EventTypeWarning.
 	Type            string
 	Reason, Message string
-	// Target is the name of the SyncTarget.
-	Target string
+	// Component is the program that says it, and Host which of them.
+	Component, Host string
 	// Now is the time of the event.
 	Now time.Time
 }
@@ -31,15 +30,15 @@ type Event struct {
 // longestMessage is what the API accepts in an Event's message.
 const longestMessage = 1024
 
-// Emit creates the Event in the object's workspace. Callers emit on transitions only, so their number is bounded by
-// that of the condition changes.
-func Emit(ctx context.Context, workspace dynamic.Interface, e Event) error {
+// Emit creates the Event beside the object; server reaches the object's workspace or cluster. Callers emit on transitions
+// only, so their number is bounded by that of the condition changes.
+func Emit(ctx context.Context, server dynamic.Interface, e Event) error {
 	namespace := e.About.GetNamespace()
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault // where Events of cluster-scoped objects live
 	}
 	if len(e.Message) > longestMessage {
-		e.Message = e.Message[:longestMessage]
+		e.Message = strings.ToValidUTF8(e.Message[:longestMessage], "")
 	}
 	now := metav1.NewTime(e.Now)
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&corev1.Event{
@@ -50,13 +49,13 @@ func Emit(ctx context.Context, workspace dynamic.Interface, e Event) error {
 			Namespace: e.About.GetNamespace(), Name: e.About.GetName(), UID: e.About.GetUID(), ResourceVersion: e.About.GetResourceVersion(),
 		},
 		Type: e.Type, Reason: e.Reason, Message: e.Message,
-		Source:         corev1.EventSource{Component: workloadv1alpha1.FieldManager, Host: e.Target},
+		Source:         corev1.EventSource{Component: e.Component, Host: e.Host},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	})
 	if err != nil {
 		return err
 	}
-	_, err = workspace.Resource(corev1.SchemeGroupVersion.WithResource("events")).Namespace(namespace).
-		Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{FieldManager: workloadv1alpha1.FieldManager})
+	_, err = server.Resource(corev1.SchemeGroupVersion.WithResource("events")).Namespace(namespace).
+		Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{FieldManager: e.Component})
 	return err
 }

@@ -1,4 +1,4 @@
-package options
+package cli
 
 import (
 	"os"
@@ -7,8 +7,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// surroundings are what the program finds around it. Tests bring their own.
-type surroundings interface {
+// Surroundings are what the program finds around it. Tests bring their own.
+type Surroundings interface {
 	// InCluster is the connection that a pod gets to its own cluster.
 	InCluster() (*rest.Config, error)
 	// PodNamespace is the namespace of the pod that the program runs in; empty outside of a cluster.
@@ -20,14 +20,17 @@ type surroundings interface {
 // podNamespaceFile is where a pod finds the namespace of its ServiceAccount.
 const podNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// systemSurroundings are the real ones.
-type systemSurroundings struct{}
+// SystemSurroundings are the real ones.
+type SystemSurroundings struct{}
 
-func (systemSurroundings) InCluster() (*rest.Config, error) { return rest.InClusterConfig() }
+// InCluster is the connection of the pod's ServiceAccount.
+func (SystemSurroundings) InCluster() (*rest.Config, error) { return rest.InClusterConfig() }
 
-func (systemSurroundings) Hostname() (string, error) { return os.Hostname() }
+// Hostname asks the operating system.
+func (SystemSurroundings) Hostname() (string, error) { return os.Hostname() }
 
-func (systemSurroundings) PodNamespace() string {
+// PodNamespace is that of the pod's ServiceAccount.
+func (SystemSurroundings) PodNamespace() string {
 	raw, err := os.ReadFile(podNamespaceFile)
 	if err != nil {
 		return "" // not in a pod: the caller asks for the flag

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+
+	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
+	"github.com/kcp-dev/workload-syncer/cmd/workload-manager/options"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/manager"
+)
+
+const name = "workload-manager"
+
+// newServer is the program; serve runs it with what the command line says.
+func newServer(serve func(context.Context, *manager.Config) error) cli.Server[manager.Config] {
+	o := options.New()
+	o.UserAgent = cli.UserAgent(name)
+	return cli.Server[manager.Config]{
+		Name:  name,
+		Use:   name + " --kcp-kubeconfig=FILE [flags]",
+		Short: "Decide which physical clusters run the workloads of kcp workspaces",
+		Long: "workload-manager watches over the SyncTargets and workloads of all workspaces that are bound to the provider's\n" +
+			"APIExports, and decides which physical cluster runs what. It reaches kcp only.",
+		Options: o, Logging: o.Logging, Serve: serve,
+	}
+}
+
+// serve runs the manager until the context ends.
+func serve(ctx context.Context, config *manager.Config) error {
+	m, err := manager.New(*config)
+	if err != nil {
+		return err
+	}
+	return m.Run(ctx)
+}

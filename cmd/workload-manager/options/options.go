@@ -1,0 +1,146 @@
+// Package options turns the command line of workload-manager into the manager's Config, or into all the mistakes in it.
+// Nothing below it sees a flag or an environment variable.
+package options
+
+import (
+	"github.com/spf13/pflag"
+
+	"k8s.io/client-go/rest"
+	cliflag "k8s.io/component-base/cli/flag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/manager"
+)
+
+// Options are what was typed, possibly wrong. Complete makes a Config of them.
+type Options struct {
+	KCP cli.Client
+
+	ProviderWorkspace string
+	Workers           int
+
+	cli.Serving
+
+	LeaderElection cli.LeaderElection
+
+	Logging *logsapi.LoggingConfiguration
+
+	// UserAgent is how kcp sees this program.
+	UserAgent string
+
+	// unparsed are the mistakes met while the command line was read.
+	unparsed cli.Mistakes
+	// surroundings is what the program finds around it.
+	surroundings cli.Surroundings
+}
+
+// defaultProvider is where kubectl workload init puts the APIExports unless told otherwise.
+const defaultProvider = "root:compute"
+
+// leaseName is the same for all replicas: the Lease is in the provider's workspace, which has one manager.
+const leaseName = "workload-manager"
+
+// New returns the defaults.
+func New() *Options {
+	o := &Options{
+		KCP:            cli.Client{QPS: cli.Unlimited},
+		Workers:        4,
+		Serving:        cli.NewServing(),
+		LeaderElection: cli.NewLeaderElection(),
+		Logging:        logsapi.NewLoggingConfiguration(),
+		UserAgent:      "workload-manager",
+		surroundings:   cli.SystemSurroundings{},
+	}
+	o.LeaderElection.Enabled = true
+	o.LeaderElection.ResourceNamespace, o.LeaderElection.ResourceName = "default", leaseName
+	return o
+}
+
+// Flags returns the flags that set these options, in the sections in which help and reference show them.
+func (o *Options) Flags() cliflag.NamedFlagSets {
+	var sections cliflag.NamedFlagSets
+	o.addKCPFlags(sections.FlagSet("kcp"))
+	o.addWorkFlags(sections.FlagSet("work"))
+	o.AddServingFlags(sections.FlagSet("serving"))
+	o.AddInfrastructureFlags(sections.FlagSet("infrastructure"))
+	o.LeaderElection.AddFlags(sections.FlagSet("leader election"), cli.LeaseTexts{
+		Where:     "in the provider's workspace",
+		Namespace: "It has to exist in the provider's workspace.",
+		Name:      "The same for all replicas.",
+	})
+	cli.AddLoggingFlags(o.Logging, sections.FlagSet("logging"))
+	cli.Collect(sections, &o.unparsed)
+	return sections
+}
+
+func (o *Options) addKCPFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.KCP.Kubeconfig, "kcp-kubeconfig", o.KCP.Kubeconfig,
+		"Kubeconfig `file` with the address of kcp and the credentials for it. Required. A workspace in the server's URL (/clusters/<path>) is the default for --provider-workspace.")
+	fs.StringVar(&o.KCP.Context, "kcp-context", o.KCP.Context,
+		"The `context` to use in --kcp-kubeconfig. Its current context when empty.")
+	fs.StringVar(&o.ProviderWorkspace, "provider-workspace", o.ProviderWorkspace,
+		"The `workspace` that holds the APIExports, see kubectl workload init. When empty, the one that --kcp-kubeconfig names, or else "+defaultProvider+".")
+	fs.Float32Var(&o.KCP.QPS, "qps", o.KCP.QPS,
+		"Requests per second to each kcp shard. A negative `number` is no limit: kcp's own fairness rules decide.")
+	fs.IntVar(&o.KCP.Burst, "burst", o.KCP.Burst,
+		"Requests that may be sent at once above --qps. Zero is twice the rate.")
+}
+
+func (o *Options) addWorkFlags(fs *pflag.FlagSet) {
+	fs.IntVar(&o.Workers, "workers", o.Workers,
+		"How many objects each reconciler works on at the same time.")
+}
+
+// Complete makes the manager's Config. Its error is cli.Mistakes, with everything that is wrong.
+func (o *Options) Complete() (*manager.Config, error) {
+	var mistakes cli.Mistakes
+	kcp, defaultWorkspace := o.KCP.LoadKCP(&mistakes)
+	cli.ValidateRates(o.KCP.QPS, map[string]int{"burst": o.KCP.Burst}, &mistakes)
+	config := &manager.Config{
+		KCP:            kcp,
+		Provider:       o.provider(defaultWorkspace, &mistakes),
+		Workers:        o.Workers,
+		LeaderElection: o.leaderElection(&mistakes),
+		Exposition:     o.Exposition,
+		EnableTracing:  o.EnableTracing,
+		EnableRecovery: o.EnableRecovery,
+	}
+	if o.Workers < 1 {
+		mistakes.Add("workers", "%d would do no work: give at least 1", o.Workers)
+	}
+	o.Validate(&mistakes)
+	cli.ValidateLogging(o.Logging, &mistakes)
+	if err := mistakes.Final(o.unparsed); err != nil {
+		return nil, err
+	}
+	o.KCP.Limit(kcp, o.KCP.QPS, o.KCP.Burst)
+	kcp.UserAgent = o.UserAgent
+	config.CredentialFiles, config.Reread = []string{o.KCP.Kubeconfig}, o.reread
+	return config, nil
+}
+
+// reread makes the connection anew from a file that may have changed.
+func (o *Options) reread() (*rest.Config, error) {
+	config, err := o.Complete()
+	if err != nil {
+		return nil, err
+	}
+	return config.KCP, nil
+}
+
+func (o *Options) provider(defaultWorkspace logicalcluster.Path, mistakes *cli.Mistakes) logicalcluster.Path {
+	if o.ProviderWorkspace == "" {
+		if defaultWorkspace.Empty() {
+			return logicalcluster.NewPath(defaultProvider)
+		}
+		return defaultWorkspace
+	}
+	path, valid := logicalcluster.NewValidatedPath(o.ProviderWorkspace)
+	if !valid {
+		mistakes.Add("provider-workspace", "%q is not a workspace path or logical cluster, as %s is", o.ProviderWorkspace, defaultProvider)
+	}
+	return path
+}

@@ -1,0 +1,71 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+// Loop is the work loop of a reconciler; see [tmc.Loop].
+type Loop[K comparable] struct {
+	*tmc.Loop[K]
+	fleet *Fleet
+
+	lock sync.Mutex
+	// seen is when a live change came in that is not yet worked off.
+	seen map[K]time.Time
+}
+
+// NewLoop makes the loop of the reconciler of that name, with the fleet's metrics, gates and watermark. Process runs one
+// pass over a key and says when to look again without being asked; zero for not.
+func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process func(context.Context, K) (again time.Duration, err error)) *Loop[K] {
+	l := &Loop[K]{fleet: f, seen: map[K]time.Time{}}
+	lag := f.deps.Metrics.lag.WithLabelValues(reconciler)
+	log := tmc.LogFailure[K](reconciler)
+	l.Loop = tmc.NewLoop(tmc.LoopOptions[K]{
+		Name: reconciler, Workers: workers, Gates: f.deps.Gates, Progress: f.deps.Progress, Queues: f.deps.Metrics.queues,
+		Process: func(ctx context.Context, key K) (time.Duration, error) {
+			since := l.take(key)
+			again, err := process(ctx, key)
+			switch {
+			case since.IsZero():
+			case err != nil:
+				l.mark(key, since)
+			default:
+				lag.Observe(f.deps.Clock.Since(since).Seconds())
+			}
+			return again, err
+		},
+		Failed: func(ctx context.Context, failure tmc.FailedPass[K]) {
+			f.deps.Metrics.retries.WithLabelValues(reconciler, string(failure.Category)).Inc()
+			log(ctx, failure)
+		},
+	})
+	return l
+}
+
+// Add has the key worked on. The time until that is done is told if the change is a live one.
+func (l *Loop[K]) Add(key K, priority tmc.Priority) {
+	if priority >= tmc.PriorityLive {
+		l.mark(key, l.fleet.deps.Clock.Now())
+	}
+	l.Loop.Add(key, priority)
+}
+
+func (l *Loop[K]) mark(key K, since time.Time) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	if earlier, ok := l.seen[key]; !ok || since.Before(earlier) {
+		l.seen[key] = since
+	}
+}
+
+func (l *Loop[K]) take(key K) time.Time {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	since := l.seen[key]
+	delete(l.seen, key)
+	return since
+}

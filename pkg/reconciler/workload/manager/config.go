@@ -1,0 +1,47 @@
+package manager
+
+import (
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+// Config is what a Manager needs to run: validated and complete. It is made by the command's options.
+type Config struct {
+	// KCP reaches the front-proxy or shard of kcp: its Host has no /clusters path. Its credentials hold for the
+	// APIExports' virtual workspaces too.
+	KCP *rest.Config
+	// CredentialFiles are the files that KCP came from. Reread reads them again; it is called when one has changed, and
+	// the manager then starts anew with what it returns, without the process ending. Both may be empty.
+	CredentialFiles []string
+	Reread          func() (*rest.Config, error)
+
+	// Provider is the workspace that holds the APIExports.
+	Provider logicalcluster.Path
+
+	// Workers is how many objects each reconciler works on at the same time.
+	Workers int
+
+	// LeaderElection is nil when this replica need not be elected. The Lease is in the provider's workspace.
+	LeaderElection *tmc.LeaderElection
+
+	// Exposition is where the probes and metrics are served.
+	tmc.Exposition
+
+	// EnableTracing and EnableRecovery switch parts of the tmc infrastructure.
+	EnableTracing, EnableRecovery bool
+}
+
+const (
+	// stopTimeout bounds an orderly stop. Whatever is not done by then is done by the next leader.
+	stopTimeout = 4 * time.Second
+	// stuckAfter is how long one pass may take before the process counts as stuck: far longer than every time-out that
+	// a pass can run into.
+	stuckAfter = 5 * time.Minute
+	// linkFreshness is how long kcp counts as reachable without being heard of.
+	linkFreshness = 30 * time.Second
+)

@@ -1,0 +1,231 @@
+// Package manager is the coordinator of kcp's side: it waits to be elected, follows where the virtual workspaces of the
+// provider's APIExports are, and runs the reconcilers over the objects of all workspaces that are bound to them.
+//
+// What the reconcilers are is listed in one place, [Manager.reconcilers]. It decides nothing and writes nothing itself.
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+// Phases in which a replica does its duty; the others are words for people about what it waits for.
+const (
+	phaseStandby = "standing by until elected"
+	phaseWorking = "working"
+)
+
+// Manager is the coordinator.
+type Manager struct {
+	config   Config
+	clock    clock.WithTicker
+	registry *prometheus.Registry
+	metrics  *fleet.Metrics
+	leader   prometheus.Gauge
+	health   *tmc.Health
+	tracing  *tmc.Tracing
+	kcp      *tmc.Link
+	renewal  tmc.Renewal[*rest.Config]
+	progress *tmc.Watermark
+	servers  []tmc.Part
+
+	// leases reaches the provider's workspace.
+	leases    kubernetes.Interface
+	phase     atomic.Value // string, for readyz
+	endpoints atomic.Pointer[fleet.Endpoints]
+	fleet     atomic.Pointer[fleet.Fleet]
+}
+
+// New connects nothing yet, but listens: a port that is taken is an error here.
+func New(config Config) (*Manager, error) {
+	m := &Manager{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-manager"), health: tmc.NewHealth()}
+	m.metrics = fleet.NewMetrics(m.registry)
+	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{Name: "workload_manager_leader", Help: "1 if this replica is the one that works."})
+	m.registry.MustRegister(m.leader)
+	m.progress = tmc.NewWatermark(m.clock, stuckAfter)
+	m.phase.Store("starting")
+	var err error
+	if m.tracing, err = tmc.NewTracing(context.Background(), "workload-manager", config.EnableTracing); err != nil {
+		return nil, fmt.Errorf("setting up tracing: %w", err)
+	}
+	recovery := tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: m.registry, Clock: m.clock})
+	m.kcp = tmc.NewLink("kcp", "kcp", tmc.NewClientMetrics(m.registry, m.clock), m.tracing, recovery)
+	m.renewal = tmc.Renewal[*rest.Config]{Files: config.CredentialFiles, Reread: config.Reread, Use: m.connect}
+	if err := m.connect(config.KCP); err != nil {
+		return nil, err
+	}
+	m.registerChecks()
+	if m.servers, err = config.Exposition.Parts(m.health, m.registry); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Describe describes the metrics, for their reference.
+func (m *Manager) Describe(out chan<- *prometheus.Desc) { m.registry.Describe(out) }
+
+// connect makes the clients; no request is sent.
+func (m *Manager) connect(config *rest.Config) error {
+	if err := m.kcp.Use(config); err != nil {
+		return err
+	}
+	provider := rest.CopyConfig(m.kcp.Config())
+	provider.Host += m.config.Provider.RequestPath()
+	var err error
+	if m.leases, err = kubernetes.NewForConfig(provider); err != nil {
+		return fmt.Errorf("connecting to workspace %s: %w", m.config.Provider, err)
+	}
+	return nil
+}
+
+// registerChecks tells the probes what to ask.
+//
+// Live is only what a restart would mend: a pass that hangs. Ready is whether this replica does its duty, or could: a
+// standby is ready when it reaches kcp.
+func (m *Manager) registerChecks() {
+	m.health.Register(tmc.Check{Name: "workers", Kind: tmc.Liveness, Run: m.progress.Check})
+	m.health.Register(m.kcp.Connection().Check("kcp", linkFreshness, m.kcp.Probe))
+	m.health.Register(tmc.Check{Name: "phase", Run: m.checkPhase})
+	m.health.Register(tmc.Check{Name: "endpoints", Run: m.checkEndpoints})
+	m.health.Register(tmc.Check{Name: "resources", Run: m.checkResources})
+}
+
+func (m *Manager) checkPhase(context.Context) error {
+	switch phase := m.phase.Load(); phase {
+	case phaseStandby, phaseWorking:
+		return nil
+	default:
+		return fmt.Errorf("%s", phase)
+	}
+}
+
+func (m *Manager) checkEndpoints(ctx context.Context) error {
+	if endpoints := m.endpoints.Load(); endpoints != nil {
+		return endpoints.Check(ctx)
+	}
+	return errors.New("the APIExportEndpointSlices are not followed yet")
+}
+
+// checkResources fails until everything was listed. A standby has nothing to list.
+func (m *Manager) checkResources(context.Context) error {
+	f := m.fleet.Load()
+	if f == nil {
+		return nil
+	}
+	if err := f.Problem(); err != nil {
+		return err
+	}
+	if !f.Synced() {
+		return errors.New("not everything has been listed yet")
+	}
+	return nil
+}
+
+// Run works until ctx is done, and then stops in order within a few seconds. An error before that is final.
+func (m *Manager) Run(ctx context.Context) error {
+	parts := []tmc.Part{m.tracing.Part()}
+	parts = append(parts, m.servers...)
+	if m.config.EnableRecovery {
+		parts = append(parts, m.renewal.Parts(m.clock)...)
+	}
+	parts = append(parts, tmc.Part{Name: "manager", Run: func(ctx context.Context) error { return m.renewal.KeepWorking(ctx, m.work) }})
+	return tmc.RunParts(ctx, stopTimeout, parts...)
+}
+
+// exports are those whose virtual workspaces the reconcilers work in.
+var exports = []string{workloadv1alpha1.WorkloadExport, workloadv1alpha1.SchedulingExport, workloadv1alpha1.KubernetesExport}
+
+// work follows the virtual workspaces, waits to be elected and leads. What every replica does runs beside the election.
+func (m *Manager) work(ctx context.Context) error {
+	endpoints, err := fleet.NewEndpoints(m.kcp.Config(), m.config.Provider, exports...)
+	if err != nil {
+		return err
+	}
+	m.endpoints.Store(endpoints)
+	defer m.endpoints.Store(nil)
+	parts := []tmc.Part{
+		{Name: "endpoints", Run: endpoints.Run},
+		{Name: "reconcilers", Run: func(ctx context.Context) error { return m.campaign(ctx, endpoints) }},
+	}
+	return orStopped(ctx, tmc.RunParts(ctx, stopTimeout, parts...))
+}
+
+// orStopped makes what follows from being told to stop no error.
+func orStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // that is what it is for
+	}
+	return err
+}
+
+func (m *Manager) campaign(ctx context.Context, endpoints *fleet.Endpoints) error {
+	lead := func(ctx context.Context) error { return m.lead(ctx, endpoints) }
+	if m.config.LeaderElection == nil {
+		return orStopped(ctx, lead(ctx))
+	}
+	return orStopped(ctx, m.config.LeaderElection.Campaign(ctx, m.leases.CoordinationV1(), func() { m.phase.Store(phaseStandby) }, lead))
+}
+
+// lead runs the reconcilers, anew whenever the virtual workspaces change.
+func (m *Manager) lead(ctx context.Context, endpoints *fleet.Endpoints) error {
+	m.leader.Set(1)
+	defer m.leader.Set(0)
+	for ctx.Err() == nil {
+		m.phase.Store("reading where the virtual workspaces are")
+		urls, changed, err := endpoints.Await(ctx)
+		if err != nil {
+			return orStopped(ctx, err)
+		}
+		if err := m.serveFleet(ctx, urls, changed); err != nil && !errors.Is(err, errURLsChanged) {
+			return err
+		}
+	}
+	return nil
+}
+
+// errURLsChanged asks for a new start with other virtual workspaces.
+var errURLsChanged = errors.New("the virtual workspaces of the APIExports changed")
+
+// serveFleet runs the reconcilers while the virtual workspaces are these.
+func (m *Manager) serveFleet(ctx context.Context, urls fleet.URLs, changed <-chan struct{}) error {
+	f, err := fleet.New(fleet.Deps{
+		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Progress: m.progress, Clock: m.clock,
+		Gates: []func(context.Context) error{m.kcp.Breaker().Wait},
+	})
+	if err != nil {
+		return err
+	}
+	reconcilers, err := m.reconcilers(f)
+	if err != nil {
+		return err
+	}
+	parts := []tmc.Part{
+		{Name: "virtual workspace watch", Run: func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-changed:
+				return errURLsChanged
+			}
+		}},
+		{Name: "fleet", Run: f.Run},
+	}
+	m.fleet.Store(f)
+	defer m.fleet.Store(nil)
+	m.phase.Store(phaseWorking)
+	klog.FromContext(ctx).Info("Working", "urls", urls)
+	return tmc.RunParts(ctx, stopTimeout, append(parts, reconcilers...)...)
+}

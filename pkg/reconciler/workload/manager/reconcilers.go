@@ -1,0 +1,29 @@
+package manager
+
+import (
+	"fmt"
+
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/synctarget"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+// reconcilers are what the manager does, each a duty of its own.
+func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
+	var parts []tmc.Part
+	for _, r := range []struct {
+		name string
+		make func() (fleet.Reconciler, error)
+	}{
+		{"synctarget", func() (fleet.Reconciler, error) {
+			return synctarget.New(synctarget.Deps{Fleet: f, Workers: m.config.Workers})
+		}},
+	} {
+		made, err := r.make()
+		if err != nil {
+			return nil, fmt.Errorf("setting up the %s reconciler: %w", r.name, err)
+		}
+		parts = append(parts, tmc.Part{Name: r.name, Run: made.Run})
+	}
+	return parts, nil
+}

@@ -1,0 +1,97 @@
+package tmc
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+)
+
+// Link is the way to an API server, with its metrics, traces and circuit breaker.
+type Link struct {
+	title      string
+	connection *Connection
+	breaker    *Breaker
+	wrap       []func(http.RoundTripper) http.RoundTripper
+
+	// wired is replaced as a whole when the credentials change.
+	wired atomic.Pointer[wiring]
+}
+
+// wiring is a configuration with its HTTP client.
+type wiring struct {
+	config *rest.Config
+	client *http.Client
+}
+
+// NewLink gives the way to a server its metrics, traces and circuit breaker. Name is the server's in metrics, title what
+// people call it. Use has to follow.
+func NewLink(name, title string, requests *ClientMetrics, tracing *Tracing, recovery *Recovery) *Link {
+	l := &Link{title: title, connection: requests.Connection(name)}
+	l.wrap = append(l.wrap, InstrumentTransport(requests, name), tracing.InstrumentTransport())
+	l.breaker = recovery.Breaker(name, l.Probe)
+	l.connection.OnResult(l.breaker.Report)
+	return l
+}
+
+// Use has the link use this configuration from now on. No request is sent.
+func (l *Link) Use(config *rest.Config) error {
+	w := &wiring{config: rest.CopyConfig(config)}
+	w.config.WarningHandlerWithContext = rest.NoWarnings{} // about types that we list, not about anybody's objects
+	for _, wrap := range l.wrap {
+		w.config.Wrap(wrap)
+	}
+	var err error
+	if w.client, err = rest.HTTPClientFor(w.config); err != nil {
+		return fmt.Errorf("connecting to %s: %w", l.title, err)
+	}
+	l.wired.Store(w)
+	return nil
+}
+
+// Config reaches the server over this link. It is not to be changed.
+func (l *Link) Config() *rest.Config { return l.wired.Load().config }
+
+// Client is the HTTP client of the present configuration.
+func (l *Link) Client() *http.Client { return l.wired.Load().client }
+
+// Connection is what the requests have told about the way.
+func (l *Link) Connection() *Connection { return l.connection }
+
+// Breaker keeps workers from asking while the server does not answer.
+func (l *Link) Breaker() *Breaker { return l.breaker }
+
+// Probe asks the server for something cheap. Any answer shows that it is there, except that it cannot answer.
+func (l *Link) Probe(ctx context.Context) error {
+	w := l.wired.Load()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.config.Host+"/version", http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := w.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode >= http.StatusInternalServerError {
+		return fmt.Errorf("%s answers %s", l.title, response.Status)
+	}
+	return nil
+}
+
+// Discovery asks the server for its types, until ctx is done.
+func (l *Link) Discovery(ctx context.Context) (discovery.DiscoveryInterface, error) {
+	w := l.wired.Load()
+	return Discovery(ctx, w.config, w.client)
+}
+
+// State is why the server does not answer, nil if it does or was not asked yet.
+func (l *Link) State() error {
+	if state, err := l.connection.State(); state == Disconnected {
+		return fmt.Errorf("%s does not answer: %w", l.title, err)
+	}
+	return nil
+}

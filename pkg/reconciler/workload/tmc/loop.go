@@ -1,0 +1,178 @@
+package tmc
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+)
+
+// Priority says what a loop works on first. Any number will do; a larger one goes first.
+type Priority int
+
+// Live changes go before what an initial list or a resync brings. What failed waits behind both.
+const (
+	PriorityLive    Priority = 0
+	PriorityBacklog Priority = -100
+	priorityRetry            = PriorityBacklog + 1
+)
+
+// defaultPassTimeout bounds the requests of one pass together.
+const defaultPassTimeout = 30 * time.Second
+
+// LoopOptions are what a Loop needs. Name and Process are required.
+type LoopOptions[K comparable] struct {
+	// Name of the queue in metrics and logs.
+	Name string
+	// Workers is how many keys are worked on at the same time; 1 if zero.
+	Workers int
+	// Process runs one pass over the key, and says when to look at it again without being asked; zero for not.
+	// What it returns as an error is tried again for ever, with the back-off of its category.
+	Process func(ctx context.Context, key K) (again time.Duration, err error)
+	// PassTimeout bounds one pass; 30 s if zero.
+	PassTimeout time.Duration
+	// Gates are waited for before each pass: a circuit breaker's Wait, for one.
+	Gates []func(context.Context) error
+	// Failed hears of every failure, before the retry is scheduled. If nil, failures are logged.
+	Failed func(ctx context.Context, failure FailedPass[K])
+	// Progress tells of passes that hang; may be nil.
+	Progress *Watermark
+	// Queues takes the queue's metrics; may be nil.
+	Queues workqueue.MetricsProvider
+}
+
+// FailedPass is a pass that failed.
+type FailedPass[K comparable] struct {
+	Key      K
+	Err      error
+	Category Category
+	// Attempt counts the failures in a row, 1 for the first.
+	Attempt int
+	// RetryAfter is when the key is worked on again.
+	RetryAfter time.Duration
+}
+
+// Loop is the work loop of every controller: a queue of distinct keys with priorities, workers, and retries by the
+// category of the error. One key is never in two passes at the same time, and none is ever dropped.
+type Loop[K comparable] struct {
+	options LoopOptions[K]
+	queue   priorityqueue.PriorityQueue[K]
+
+	lock     sync.Mutex
+	failures map[K]int
+}
+
+// NewLoop returns a loop that takes keys, and works on them once it runs.
+func NewLoop[K comparable](options LoopOptions[K]) *Loop[K] {
+	options.Workers = max(options.Workers, 1)
+	if options.PassTimeout == 0 {
+		options.PassTimeout = defaultPassTimeout
+	}
+	if options.Failed == nil {
+		options.Failed = LogFailure[K](options.Name)
+	}
+	return &Loop[K]{
+		options: options, failures: map[K]int{},
+		queue: priorityqueue.New(options.Name, func(o *priorityqueue.Opts[K]) { o.MetricProvider = options.Queues }),
+	}
+}
+
+// Add has the key worked on. A key that waits already keeps its place, or takes the better one of the two.
+func (l *Loop[K]) Add(key K, priority Priority) { l.AddAfter(key, priority, 0) }
+
+// AddAfter has the key worked on when the time has passed.
+func (l *Loop[K]) AddAfter(key K, priority Priority, after time.Duration) {
+	p := int(priority)
+	l.queue.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: &p}, key)
+}
+
+// Len is how many keys are ready and wait for a worker.
+func (l *Loop[K]) Len() int { return l.queue.Len() }
+
+// Run works until ctx is done, and returns when every worker has stopped. It runs once.
+func (l *Loop[K]) Run(ctx context.Context) {
+	var workers sync.WaitGroup
+	for range l.options.Workers {
+		workers.Go(func() { l.work(ctx) })
+	}
+	<-ctx.Done()
+	l.queue.ShutDown()
+	workers.Wait()
+}
+
+func (l *Loop[K]) work(ctx context.Context) {
+	for ctx.Err() == nil {
+		key, priority, shutdown := l.queue.GetWithPriority()
+		if shutdown {
+			return
+		}
+		l.workOn(ctx, key, Priority(priority))
+	}
+}
+
+func (l *Loop[K]) workOn(ctx context.Context, key K, priority Priority) {
+	defer l.queue.Done(key)
+	for _, gate := range l.options.Gates {
+		if gate(ctx) != nil {
+			return // shutting down
+		}
+	}
+	again, err := l.pass(ctx, key)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		l.AddAfter(key, min(priority, priorityRetry), l.failed(ctx, key, err))
+	default:
+		l.succeeded(key)
+		if again > 0 {
+			l.AddAfter(key, priority, again)
+		}
+	}
+}
+
+func (l *Loop[K]) pass(ctx context.Context, key K) (time.Duration, error) {
+	if l.options.Progress != nil {
+		defer l.options.Progress.Begin(fmt.Sprintf("%s: %v", l.options.Name, key))()
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.options.PassTimeout)
+	defer cancel()
+	return l.options.Process(ctx, key)
+}
+
+// failed counts the failure, tells of it, and says when to try again.
+func (l *Loop[K]) failed(ctx context.Context, key K, err error) time.Duration {
+	l.lock.Lock()
+	l.failures[key]++
+	attempt := l.failures[key]
+	l.lock.Unlock()
+	category := CategoryOf(err)
+	delay := Backoff(category, attempt, rand.Float64)
+	if demanded, ok := RetryAfter(err); ok {
+		delay = max(delay, demanded)
+	}
+	l.options.Failed(ctx, FailedPass[K]{Key: key, Err: err, Category: category, Attempt: attempt, RetryAfter: delay})
+	return delay
+}
+
+func (l *Loop[K]) succeeded(key K) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	delete(l.failures, key)
+}
+
+// LogFailure is what a loop of that name does with failures unless told otherwise.
+func LogFailure[K comparable](name string) func(context.Context, FailedPass[K]) {
+	return func(ctx context.Context, f FailedPass[K]) {
+		logger := klog.FromContext(ctx).WithValues("loop", name, "key", fmt.Sprint(f.Key))
+		if f.Category == Conflict {
+			logger.V(4).Info("Trying again with a fresh version", "why", f.Err.Error())
+			return
+		}
+		logger.Error(f.Err, "Working on an object", "category", f.Category, "attempt", f.Attempt, "retryAfter", f.RetryAfter.Round(time.Millisecond).String())
+	}
+}
