@@ -60,7 +60,8 @@ var layers = []layer{
 	// The plugin's commands work through APIs; they share no code with what they look at.
 	{packages: plugins + "/workspace", may: []string{apis}},
 	{packages: plugins, may: []string{apis, "config", plugins + "/..."}},
-	{packages: plugins + "/...", may: []string{apis, "config", plugins + "/workspace"}},
+	{packages: plugins + "/apply", may: []string{apis}},
+	{packages: plugins + "/...", may: []string{apis, "config", plugins + "/workspace", plugins + "/apply"}},
 
 	{packages: cli, may: []string{tmc}},
 	{packages: "cmd/workload-syncer/options", may: []string{apis, tmc, syncer, cli}},

@@ -29,6 +29,7 @@ import (
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/config"
 	"github.com/kcp-dev/workload-syncer/pkg/cliplugins"
+	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/apply"
 	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/bind"
 	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/setup"
 	"github.com/kcp-dev/workload-syncer/test/env"
@@ -47,17 +48,17 @@ func TestInitTwiceChangesNothingTheSecondTime(t *testing.T) {
 
 	first := initialize(t, kcp.AdminConfig(), path)
 	for _, change := range first {
-		if change.Outcome != setup.Created {
+		if change.Outcome != apply.Created {
 			t.Errorf("first run: %+v, want it created", change)
 		}
 	}
 	for _, made := range []string{"root:platform", "root:platform:twice"} {
-		if !slices.Contains(first, setup.Change{Kind: "Workspace", Name: made, Outcome: setup.Created}) {
+		if !slices.Contains(first, apply.Change{Kind: "Workspace", Name: made, Outcome: apply.Created}) {
 			t.Errorf("first run: workspace %s was not created: %+v", made, first)
 		}
 	}
 	for _, change := range initialize(t, kcp.AdminConfig(), path) {
-		if change.Outcome != setup.Unchanged {
+		if change.Outcome != apply.Unchanged {
 			t.Errorf("second run: %+v, want it unchanged", change)
 		}
 	}
@@ -73,9 +74,9 @@ func TestInitRepairsTheExportAndLeavesTheBindersAlone(t *testing.T) {
 	patch(t, client.Resource(rbac("clusterrolebindings")), "workload.kcp.io:bind", `{"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"Group","name":"tenants"}]}`)
 
 	for _, change := range initialize(t, kcp.AdminConfig(), path) {
-		want := setup.Unchanged
+		want := apply.Unchanged
 		if change.Kind == "APIExport" && change.Name == config.KubernetesExport {
-			want = setup.Updated
+			want = apply.Updated
 		}
 		if change.Outcome != want {
 			t.Errorf("%+v, want it %s", change, want)
@@ -334,7 +335,7 @@ func TestApplyMergesListsByKey(t *testing.T) {
 }
 
 // initialize applies config/ as `kubectl workload init` does.
-func initialize(t *testing.T, kcp *rest.Config, path logicalcluster.Path) []setup.Change {
+func initialize(t *testing.T, kcp *rest.Config, path logicalcluster.Path) []apply.Change {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()

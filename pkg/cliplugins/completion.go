@@ -1,0 +1,50 @@
+package cliplugins
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/status"
+)
+
+// completionTimeout is how long somebody waits who has pressed the tabulator.
+const completionTimeout = 3 * time.Second
+
+// exactlyOne wants one argument, and says which.
+func exactlyOne(name, meaning string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%s wants one argument, not %d: %s is %s. See %s --help", cmd.CommandPath(), len(args), name, meaning, cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+// completeTargets offers the names of the workspace's SyncTargets.
+func completeTargets(flags *genericclioptions.ConfigFlags, path *string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		kcp, workspacePath, err := current(flags, *path)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+		defer cancel()
+		list, err := status.List(ctx, kcp, workspacePath)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var names []cobra.Completion
+		for i := range list.Items {
+			names = append(names, list.Items[i].Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -1,0 +1,429 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/ptr"
+
+	"sigs.k8s.io/yaml"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/test/env"
+)
+
+const image = "registry.example.com/workload-syncer:test"
+
+// manifest is what `kubectl workload sync` printed, by kind.
+type manifest map[string]*unstructured.Unstructured
+
+func parseManifest(t *testing.T, raw []byte) (all []*unstructured.Unstructured, byKind manifest) {
+	t.Helper()
+	byKind = manifest{}
+	for _, document := range strings.Split(string(raw), "---\n")[1:] {
+		object := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict([]byte(document), &object.Object); err != nil {
+			t.Fatal(err)
+		}
+		all, byKind[object.GetKind()] = append(all, object), object
+	}
+	return all, byKind
+}
+
+// A46: what `kubectl workload sync` makes is enough for a syncer, and no more. The manifest goes into a real API server, and the
+// syncer runs with the credentials, the arguments and the environment that are in it.
+func TestA46SyncerRunsByItsManifest(t *testing.T) {
+	t.Parallel()
+	e := env.For(t)
+	workspaceConfig := boundWorkspace(t, "a46")
+	admin, err := e.Kubeconfig(workspaceConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "east.yaml")
+	args := []string{
+		"sync", "east", "--kubeconfig", admin, "--image", image, "--feed", "workspace", "--replicas", "2", "--labels", "region=eu",
+		"--kcp-namespace", "syncers", "--qps", "50", "-o", file,
+	}
+	dryRun, err := plugin(t, append(args, "--dry-run", "-o", "-")...)
+	if err != nil || !strings.Contains(dryRun, "created    SyncTarget east (dry run)") || !strings.Contains(dryRun, base64.StdEncoding.EncodeToString([]byte("apiVersion"))[:12]) {
+		t.Fatalf("dry run: %v\n%s", err, dryRun)
+	}
+	if _, err := client(t, workspaceConfig).Resource(syncTargets()).Get(t.Context(), "east", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Fatalf("the dry run made a SyncTarget, or: %v", err)
+	}
+
+	first, raw := syncTwice(t, args, file)
+	if strings.Count(first, "created") != 6 {
+		t.Errorf("the first run created other than 6 objects:\n%s", first)
+	}
+	all, parts := parseManifest(t, raw)
+	for _, object := range all {
+		if rules, _, _ := unstructured.NestedSlice(object.Object, "rules"); strings.Contains(fmt.Sprint(rules), "*") {
+			t.Errorf("%s grants more than is needed: %v", object.GetKind(), rules)
+		}
+	}
+	cluster := e.Cluster("plain")
+	install(t, cluster.AdminConfig(), all)
+
+	s := startByManifest(t, cluster, parts)
+	s.awaitReady(t)
+	workspaceClient := client(t, workspaceConfig)
+	awaitCondition(t, workspaceClient.Resource(syncTargets()), "east", workloadv1alpha1.ConditionReady)
+	awaitCondition(t, workspaceClient.Resource(syncTargets()), "east", workloadv1alpha1.ConditionAPIsReady) // nothing is forbidden
+
+	runsEndToEnd(t, workspaceClient)
+	deniesEverythingElse(t, s)
+	tokenIsRotated(t, args, file, s)
+}
+
+// syncTwice runs the command twice: the second time nothing changes.
+func syncTwice(t *testing.T, args []string, file string) (first string, raw []byte) {
+	t.Helper()
+	first, err := plugin(t, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw = read(t, file)
+	second, err := plugin(t, args...)
+	if err != nil || strings.Contains(second, "created") || strings.Contains(second, "updated") {
+		t.Errorf("the second run: %v\n%s", err, second)
+	}
+	if again := read(t, file); !bytes.Equal(again, raw) {
+		t.Error("the second run gave another manifest")
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("others may read the manifest: %v, %v", info.Mode(), err)
+	}
+	return first, raw
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// install applies the manifest as kubectl does, after the server has found nothing wrong with it.
+func install(t *testing.T, cluster *rest.Config, all []*unstructured.Unstructured) {
+	t.Helper()
+	c := client(t, cluster)
+	apply := func(object *unstructured.Unstructured, dryRun ...string) {
+		t.Helper()
+		raw, err := object.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = of(c, object).Patch(t.Context(), object.GetName(), "application/apply-patch+yaml", raw, metav1.PatchOptions{
+			FieldManager: "e2e", FieldValidation: metav1.FieldValidationStrict, DryRun: dryRun, Force: ptr.To(true),
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", object.GetKind(), err)
+		}
+	}
+	apply(all[0]) // the namespace: nothing can be asked about what is in it before
+	t.Cleanup(func() {
+		for _, object := range all {
+			_ = of(c, object).Delete(context.Background(), object.GetName(), metav1.DeleteOptions{})
+		}
+	})
+	for _, object := range all[1:] {
+		apply(object, metav1.DryRunAll)
+	}
+	for _, object := range all[1:] {
+		apply(object)
+	}
+	// Pods come to be only if Pod Security lets them, in a namespace that enforces "restricted".
+	deployment := all[slices.IndexFunc(all, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Deployment" })]
+	env.Eventually(t, soon, func() error {
+		live, err := of(c, deployment).Get(t.Context(), deployment.GetName(), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if available, _, _ := unstructured.NestedInt64(live.Object, "status", "availableReplicas"); available != 2 {
+			return fmt.Errorf("%d of 2 pods are available: %v", available, live.Object["status"])
+		}
+		return nil
+	})
+}
+
+func of(c dynamic.Interface, object *unstructured.Unstructured) dynamic.ResourceInterface {
+	gvr, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
+	if object.GetNamespace() == "" {
+		return c.Resource(gvr)
+	}
+	return c.Resource(gvr).Namespace(object.GetNamespace())
+}
+
+// manifestSyncer is a syncer that runs by its manifest.
+type manifestSyncer struct {
+	*env.Process
+	kcp, cluster *rest.Config
+	kubeconfig   string
+}
+
+// startByManifest runs the syncer as the Deployment says, with the credentials that its pods would have. Only the mount's path and
+// what a pod finds around it are others here.
+func startByManifest(t *testing.T, cluster *env.Cluster, parts manifest) *manifestSyncer {
+	t.Helper()
+	e := env.For(t)
+	s := &manifestSyncer{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	s.writeKubeconfig(t, parts)
+
+	account := parts["ServiceAccount"]
+	typed, err := kubernetes.NewForConfig(cluster.AdminConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := typed.CoreV1().ServiceAccounts(account.GetNamespace()).CreateToken(t.Context(), account.GetName(), &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cluster = rest.AnonymousClientConfig(cluster.AdminConfig())
+	s.cluster.BearerToken = token.Status.Token
+	inCluster, err := e.Kubeconfig(s.cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	containers, _, _ := unstructured.NestedSlice(parts["Deployment"].Object, "spec", "template", "spec", "containers")
+	container := containers[0].(map[string]any)
+	args, _, _ := unstructured.NestedStringSlice(container, "args")
+	for i := range args {
+		args[i] = strings.Replace(args[i], "/etc/workload-syncer/kcp/kubeconfig", s.kubeconfig, 1)
+	}
+	args = append(args, "--cluster-kubeconfig="+inCluster, "--leader-elect-resource-namespace="+account.GetNamespace(),
+		"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0", "--namespace-clean-delay=1s", "--heartbeat-period=2s")
+	var environment []string
+	variables, _, _ := unstructured.NestedSlice(container, "env")
+	for _, variable := range variables {
+		v := variable.(map[string]any)
+		environment = append(environment, fmt.Sprintf("%s=%s", v["name"], v["value"]))
+	}
+	binary, err := e.Build(t.Context(), "./cmd/workload-syncer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Process, err = e.Start(t.Context(), env.Command{Name: "syncer-" + account.GetName(), Path: binary, Args: args, Env: environment}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.stop(t) })
+	return s
+}
+
+// writeKubeconfig is what the kubelet does with the Secret.
+func (s *manifestSyncer) writeKubeconfig(t *testing.T, parts manifest) {
+	t.Helper()
+	encoded, _, _ := unstructured.NestedString(parts["Secret"].Object, "data", "kubeconfig")
+	raw, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.kubeconfig, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s.kcp, err = clientcmd.RESTConfigFromKubeConfig(raw); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *manifestSyncer) stop(t *testing.T) {
+	s.Signal(syscall.SIGTERM)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := s.Wait(ctx); err != nil {
+		s.Kill()
+	}
+	if t.Failed() {
+		t.Logf("the end of the syncer's log:\n%s", s.Tail(60))
+	}
+}
+
+var healthAddress = regexp.MustCompile(`"Serving" server="health" address="([^"]+)"`)
+
+func (s *manifestSyncer) awaitReady(t *testing.T) {
+	t.Helper()
+	env.Eventually(t, soon, func() error {
+		select {
+		case <-s.Done():
+			t.Fatalf("the syncer ended:\n%s", s.Tail(40))
+		default:
+		}
+		match := healthAddress.FindStringSubmatch(s.Output())
+		if match == nil {
+			return errors.New("it serves no health yet")
+		}
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+match[1]+"/readyz", http.NoBody)
+		if err != nil {
+			return err
+		}
+		response, err := (&http.Client{}).Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("readyz: %s", response.Status)
+		}
+		return nil
+	})
+}
+
+func awaitCondition(t *testing.T, client dynamic.ResourceInterface, name, condition string) {
+	t.Helper()
+	env.Eventually(t, soon, func() error {
+		object, err := client.Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+		for _, c := range conditions {
+			if c := c.(map[string]any); c["type"] == condition {
+				if c["status"] == "True" {
+					return nil
+				}
+				return fmt.Errorf("%v", c)
+			}
+		}
+		return fmt.Errorf("no condition %s", condition)
+	})
+}
+
+// runsEndToEnd takes a Deployment with what it needs down, and its status home; and takes it away again.
+func runsEndToEnd(t *testing.T, workspace dynamic.Interface) {
+	t.Helper()
+	namespaces := workspace.Resource(corev1.SchemeGroupVersion.WithResource("namespaces"))
+	create(t, namespaces, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`)
+	create(t, workspace.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace("shop"), `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"key"},"data":{"a":"Yg=="}}`)
+	deployments := workspace.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace("shop")
+	create(t, deployments, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"selector":{"matchLabels":{"a":"b"}},
+		"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i","envFrom":[{"secretRef":{"name":"key"}}]}]}}}}`)
+	awaitCondition(t, deployments, "web", "Available")
+	patch(t, deployments, "web", `{"spec":{"replicas":2}}`)
+	env.Eventually(t, soon, func() error {
+		if ready, _, _ := unstructured.NestedInt64(get(t, deployments, "web").Object, "status", "readyReplicas"); ready != 2 {
+			return fmt.Errorf("%d of 2 replicas are ready", ready)
+		}
+		return nil
+	})
+	if err := deployments.Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, soon, func() error {
+		if _, err := deployments.Get(t.Context(), "web", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the Deployment is still there, or: %w", err)
+		}
+		return nil
+	})
+}
+
+// deniesEverythingElse asks, with the syncer's credentials, for what is none of its business.
+func deniesEverythingElse(t *testing.T, s *manifestSyncer) {
+	t.Helper()
+	kcp, cluster := client(t, s.kcp), client(t, s.cluster)
+	elsewhere := rest.CopyConfig(s.kcp)
+	elsewhere.Host = env.For(t).KCP().WorkspaceConfig(env.Root).Host
+	targets := kcp.Resource(syncTargets())
+	for name, ask := range map[string]func() error{
+		"another SyncTarget": func() error {
+			_, err := targets.Get(t.Context(), "west", metav1.GetOptions{})
+			return err
+		},
+		"the spec of its SyncTarget": func() error {
+			_, err := targets.Patch(t.Context(), "east", "application/merge-patch+json", []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{})
+			return err
+		},
+		"the deletion of its SyncTarget": func() error { return targets.Delete(t.Context(), "east", metav1.DeleteOptions{}) },
+		"roles in kcp": func() error {
+			_, err := kcp.Resource(rbac("clusterroles")).List(t.Context(), metav1.ListOptions{})
+			return err
+		},
+		"another workspace": func() error {
+			_, err := client(t, elsewhere).Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).List(t.Context(), metav1.ListOptions{})
+			return err
+		},
+		"pods of the cluster": func() error {
+			_, err := cluster.Resource(corev1.SchemeGroupVersion.WithResource("pods")).List(t.Context(), metav1.ListOptions{})
+			return err
+		},
+		"the cluster's roles": func() error {
+			_, err := cluster.Resource(rbac("clusterroles")).List(t.Context(), metav1.ListOptions{})
+			return err
+		},
+		"Leases of others": func() error {
+			_, err := cluster.Resource(schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}).Namespace("kube-system").List(t.Context(), metav1.ListOptions{})
+			return err
+		},
+	} {
+		if err := ask(); !apierrors.IsForbidden(err) {
+			t.Errorf("%s: got %v, want it forbidden", name, err)
+		}
+	}
+}
+
+// tokenIsRotated makes a second token, has the running syncer take it up, and revokes the first.
+func tokenIsRotated(t *testing.T, args []string, file string, s *manifestSyncer) {
+	t.Helper()
+	old := s.kcp
+	out, err := plugin(t, append(args, "--rotate-token")...)
+	if err != nil || strings.Count(out, "created") != 1 || !strings.Contains(out, "delete secret") {
+		t.Fatalf("rotating: %v\n%s", err, out)
+	}
+	_, parts := parseManifest(t, read(t, file))
+	s.writeKubeconfig(t, parts)
+	if s.kcp.BearerToken == old.BearerToken {
+		t.Fatal("the token is the same")
+	}
+	name := regexp.MustCompile(`delete secret (\S+)`).FindStringSubmatch(out)[1]
+	admin := env.For(t).KCP().WorkspaceConfig(env.Root.Join("a46"))
+	if err := client(t, admin).Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace("syncers").Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, soon, func() error {
+		if _, err := client(t, old).Resource(syncTargets()).Get(t.Context(), "east", metav1.GetOptions{}); !apierrors.IsUnauthorized(err) {
+			return fmt.Errorf("the old token: got %w", err)
+		}
+		return nil
+	})
+	before := get(t, client(t, admin).Resource(syncTargets()), "east")
+	env.Eventually(t, soon, func() error { // heartbeats go on
+		now := get(t, client(t, admin).Resource(syncTargets()), "east")
+		if beat := func(o *unstructured.Unstructured) any {
+			value, _, _ := unstructured.NestedString(o.Object, "status", "lastSyncerHeartbeatTime")
+			return value
+		}; beat(before) == beat(now) {
+			return errors.New("no heartbeat with the new token")
+		}
+		return nil
+	})
+	out, err = plugin(t, args...)
+	if err != nil || strings.Contains(out, "created") || strings.Contains(out, "delete secret") {
+		t.Errorf("after the rotation: %v\n%s", err, out)
+	}
+}
