@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -61,6 +62,11 @@ const (
 	// RemovalPolicyAnnotation is written by users on an upstream object: a RemovalPolicy. The copy carries it too, because
 	// the policy must hold when the upstream object is already gone.
 	RemovalPolicyAnnotation = "workload.kcp.io/removal-policy"
+
+	// AssignLabel is written by users on an object: whether it goes to the targets that its namespace is placed on, "true"
+	// or "false". Without it, objects of compute types go, and others (ConfigMaps, Secrets, ServiceAccounts, ...) when a
+	// workload names them.
+	AssignLabel = "workload.kcp.io/assign"
 
 	// SyncTargetKeyLabel is written by the manager on a SyncTarget: its <key>.
 	SyncTargetKeyLabel = "internal.workload.kcp.io/key"
@@ -242,13 +248,41 @@ func hashed(s string, base int) string {
 	return new(big.Int).SetBytes(sum[:]).Text(base)
 }
 
-// Targets is how many targets an upstream object with these labels is assigned to.
-func Targets(objectLabels map[string]string) int {
+// Targets is how many targets an upstream object with these labels and annotations is assigned to, those aside that it
+// was asked to leave: what these still show of it no longer counts.
+func Targets(objectLabels, objectAnnotations map[string]string) int {
 	targets := 0
 	for name := range objectLabels {
-		if strings.HasPrefix(name, stateLabelPrefix) {
+		key, ok := strings.CutPrefix(name, stateLabelPrefix)
+		if _, leaving := objectAnnotations[DeletionAnnotation(key)]; ok && !leaving {
 			targets++
 		}
 	}
 	return targets
+}
+
+// KeyOf is the <key> of the target that a label, annotation or finalizer of an upstream object is about; ok is false for
+// names that are about no target.
+func KeyOf(name string) (key string, ok bool) {
+	for _, prefix := range []string{
+		stateLabelPrefix, deletionAnnotationPrefix, softFinalizersAnnotationPrefix, syncerFinalizerPrefix,
+		specDiffAnnotationPrefix, statusAnnotationPrefix, conditionsAnnotationPrefix,
+	} {
+		if key, ok = strings.CutPrefix(name, prefix); ok && key != "" {
+			return key, true
+		}
+	}
+	return "", false
+}
+
+// AssignedKeys are the <key>s of the targets that an upstream object with these labels is assigned to, sorted.
+func AssignedKeys(objectLabels map[string]string) []string {
+	var keys []string
+	for name := range objectLabels {
+		if key, ok := strings.CutPrefix(name, stateLabelPrefix); ok && key != "" {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }

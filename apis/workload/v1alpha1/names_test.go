@@ -86,7 +86,30 @@ func TestIsUpstreamOnly(t *testing.T) {
 }
 
 func TestTargets(t *testing.T) {
-	if got := Targets(map[string]string{StateLabel("a"): "Sync", StateLabel("b"): "", "app": "web"}); got != 2 {
+	assigned := map[string]string{StateLabel("b"): "", StateLabel("a"): "Sync", "app": "web"}
+	if got := Targets(assigned, nil); got != 2 {
 		t.Errorf("got %d", got)
+	}
+	if got := Targets(assigned, map[string]string{DeletionAnnotation("b"): "2026-01-01T00:00:00Z"}); got != 1 {
+		t.Errorf("one is to be left, and %d are counted", got)
+	}
+	if got := strings.Join(AssignedKeys(assigned), ","); got != "a,b" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestKeyOf(t *testing.T) {
+	for _, name := range []string{
+		StateLabel("k"), DeletionAnnotation("k"), SoftFinalizersAnnotation("k"), SyncerFinalizer("k"), SpecDiffAnnotation("k"),
+		StatusAnnotation("k"), ConditionsAnnotation("k"),
+	} {
+		if key, ok := KeyOf(name); !ok || key != "k" {
+			t.Errorf("%s is about %q, %t", name, key, ok)
+		}
+	}
+	for _, name := range []string{"app", AssignLabel, SummarizingAnnotation, StateLabel("")} {
+		if key, ok := KeyOf(name); ok {
+			t.Errorf("%s is about %q", name, key)
+		}
 	}
 }

@@ -36,7 +36,7 @@ func (p *pass) summarize(ctx context.Context) error {
 	}
 	status, err := summarize.Status(summarize.Input{
 		Upstream: p.upstream, Downstream: copied, GVR: p.c.gvr, Key: p.c.target.key,
-		SpecSynced: p.write.Do == decide.Keep, SeveralTargets: workloadv1alpha1.Targets(p.up.Labels) > 1,
+		SpecSynced: p.write.Do == decide.Keep, SeveralTargets: workloadv1alpha1.Targets(p.up.Labels, p.up.Annotations) > 1,
 	})
 	if err != nil {
 		return invalid(p.c.failed("summarizing the status of", p.key, err))

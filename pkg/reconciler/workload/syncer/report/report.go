@@ -50,19 +50,19 @@ func (w *Writer) Release(ctx context.Context, seen metav1.Object) error {
 }
 
 func (w *Writer) forget(seen metav1.Object, changes map[string]any) {
+	names := []string{workloadv1alpha1.DeletionAnnotation(w.Key), workloadv1alpha1.StatusAnnotation(w.Key), workloadv1alpha1.ConditionsAnnotation(w.Key)}
+	if _, leaving := seen.GetAnnotations()[workloadv1alpha1.DeletionAnnotation(w.Key)]; leaving {
+		names = append(names, workloadv1alpha1.SpecDiffAnnotation(w.Key))
+		changes["labels"] = map[string]any{workloadv1alpha1.StateLabel(w.Key): nil}
+	}
 	annotations := map[string]any{}
-	for _, name := range []string{
-		workloadv1alpha1.DeletionAnnotation(w.Key), workloadv1alpha1.StatusAnnotation(w.Key), workloadv1alpha1.ConditionsAnnotation(w.Key),
-	} {
+	for _, name := range names {
 		if _, ok := seen.GetAnnotations()[name]; ok {
 			annotations[name] = nil
 		}
 	}
 	if len(annotations) > 0 {
 		changes["annotations"] = annotations
-	}
-	if _, leaving := seen.GetAnnotations()[workloadv1alpha1.DeletionAnnotation(w.Key)]; leaving {
-		changes["labels"] = map[string]any{workloadv1alpha1.StateLabel(w.Key): nil}
 	}
 }
 

@@ -1,0 +1,153 @@
+// Package decide says which targets a namespace is to be on, when it may leave one, and what to write on one of its
+// objects for that.
+//
+// It is pure: no client, no clock, no logger. A fact that is not in what it is given cannot influence a decision, and every
+// decision says why.
+package decide
+
+import (
+	"slices"
+	"time"
+)
+
+// Placed is a target that a Placement which selects the namespace has chosen, or chose and now gives up.
+type Placed struct {
+	Key string
+	// Leaving: the namespace is to leave the target.
+	Leaving bool
+	Leave
+}
+
+// Leave is since when and why a namespace is to leave a target.
+type Leave struct {
+	Since time.Time
+	// Urgent: what runs there must not wait for what takes its place.
+	Urgent bool
+	Why    string
+}
+
+// Plan is where the objects of a namespace are to be.
+type Plan struct {
+	// Wanted are the keys of the targets that they are to be on, sorted.
+	Wanted []string
+	// Leaving are those that they are to leave. They do so when [MayLeave] says so.
+	Leaving map[string]Leave
+}
+
+// PlanOf puts together what all Placements say that select the namespace. A target that one of them wants is wanted.
+func PlanOf(placed []Placed) Plan {
+	plan := Plan{Leaving: map[string]Leave{}}
+	for _, p := range placed {
+		if !p.Leaving {
+			plan.Wanted = append(plan.Wanted, p.Key)
+		}
+	}
+	slices.Sort(plan.Wanted)
+	plan.Wanted = slices.Compact(plan.Wanted)
+	for _, p := range placed {
+		if p.Leaving && !slices.Contains(plan.Wanted, p.Key) {
+			plan.Leaving[p.Key] = both(plan.Leaving, p)
+		}
+	}
+	return plan
+}
+
+// both is the stricter of what is said already and what one more Placement says.
+func both(said map[string]Leave, p Placed) Leave {
+	known, ok := said[p.Key]
+	if !ok {
+		return p.Leave
+	}
+	if p.Since.Before(known.Since) {
+		known.Since = p.Since
+	}
+	if p.Urgent && !known.Urgent {
+		known.Urgent, known.Why = true, p.Why
+	}
+	return known
+}
+
+// Equal reports whether two plans are the same.
+func (p Plan) Equal(other Plan) bool {
+	if !slices.Equal(p.Wanted, other.Wanted) || len(p.Leaving) != len(other.Leaving) {
+		return false
+	}
+	for key, leave := range p.Leaving {
+		if o, ok := other.Leaving[key]; !ok || o.Urgent != leave.Urgent || !o.Since.Equal(leave.Since) {
+			return false
+		}
+	}
+	return true
+}
+
+// Move is what it depends on whether a namespace may leave a target now.
+type Move struct {
+	// Key is the target that is to be left.
+	Key string
+	// Leave is what the Placements say about it; nil when none that selects the namespace names the target any more.
+	Leave *Leave
+	// Wanted are the targets that the namespace is to be on.
+	Wanted []string
+	// Workloads of the namespace.
+	Workloads []Workload
+	// Since is when the move began. After Patience what is not ready is no longer waited for.
+	Since, Now time.Time
+	Patience   time.Duration
+}
+
+// Workload is what matters of an object that runs pods.
+type Workload struct {
+	Name string
+	// On are the targets that it is assigned to.
+	On []string
+	// Ready are those on which it does what it shall.
+	Ready []string
+	// Finished: it has run to its end, and will not run anywhere else.
+	Finished bool
+	// Stays: it is not to go along, or is being deleted.
+	Stays bool
+}
+
+// Verdict is whether, and why.
+type Verdict struct {
+	Yes bool
+	Why string
+	// After says when to look again although nothing changes; zero for never.
+	After time.Duration
+}
+
+// MayLeave decides whether a namespace may leave a target: not before what it runs there also runs where it is to be, if
+// nothing forbids to wait for that.
+func MayLeave(m Move) Verdict {
+	switch {
+	case m.Leave != nil && m.Leave.Urgent:
+		return Verdict{Yes: true, Why: m.Leave.Why}
+	case m.Leave == nil && len(m.Wanted) == 0:
+		return Verdict{Yes: true, Why: "no Placement wants it there"}
+	case len(m.Wanted) == 0:
+		return Verdict{Why: "there is no other target to go to"}
+	}
+	waitsFor := m.waitsFor()
+	if waitsFor == "" {
+		return Verdict{Yes: true, Why: "everything is ready where it is to be"}
+	}
+	if left := m.Patience - m.Now.Sub(m.Since); left > 0 {
+		return Verdict{Why: waitsFor, After: left}
+	}
+	return Verdict{Yes: true, Why: "waited for too long: " + waitsFor}
+}
+
+// waitsFor is what is not ready yet; empty if all is. What is not ready where it is now loses nothing by leaving.
+func (m Move) waitsFor() string {
+	for _, w := range m.Workloads {
+		if w.Stays || w.Finished || !slices.Contains(w.On, m.Key) || !slices.Contains(w.Ready, m.Key) {
+			continue
+		}
+		for _, key := range m.Wanted {
+			if !slices.Contains(w.Ready, key) {
+				return w.Name + " is not ready on " + key + " yet"
+			}
+		}
+	}
+	return ""
+}
