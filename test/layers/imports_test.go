@@ -21,9 +21,11 @@ const (
 	summarize = syncer + "/summarize"
 	plugins   = "pkg/cliplugins"
 	// reconcilers are kcp's side: each in a folder of its own beside these.
-	workload = "pkg/reconciler/workload"
-	fleet    = workload + "/fleet"
-	cli      = "cmd/internal/cli"
+	workload     = "pkg/reconciler/workload"
+	fleet        = workload + "/fleet"
+	cli          = "cmd/internal/cli"
+	coordination = workload + "/coordination"
+	assignment   = workload + "/assignment"
 )
 
 // layer is a row of the design's map: packages, and what of this module they may import. The arrows go one way:
@@ -56,6 +58,11 @@ var layers = []layer{
 	{packages: fleet, may: []string{apis, tmc}},
 	{packages: workload + "/synctarget", may: []string{apis, tmc, fleet}},
 	{packages: workload + "/manager", may: []string{apis, tmc, fleet, workload + "/synctarget"}},
+
+	// The children of the assignment say what to do.
+	{packages: coordination, pure: true},
+	{packages: assignment + "/references", pure: true},
+	{packages: assignment + "/decide", may: []string{apis, coordination}, pure: true},
 
 	// The plugin's commands work through APIs; they share no code with what they look at.
 	{packages: plugins + "/workspace", may: []string{apis}},

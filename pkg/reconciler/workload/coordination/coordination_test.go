@@ -91,11 +91,13 @@ func TestMerge(t *testing.T) {
 		},
 		{
 			"but a Job is not complete before it is so everywhere", "jobs.batch",
-			[]string{`{"succeeded":1,"conditions":[{"type":"Complete","status":"True"}]}`, ``}, `{"succeeded":1}`,
+			[]string{`{"succeeded":1,"conditions":[{"type":"Complete","status":"True"}]}`, ``},
+			`{"succeeded":1}`,
 		},
 		{
 			"nor while one still runs", "jobs.batch",
-			[]string{`{"succeeded":1,"conditions":[{"type":"Complete","status":"True"}]}`, `{"active":1}`}, `{"succeeded":1,"active":1}`,
+			[]string{`{"succeeded":1,"conditions":[{"type":"Complete","status":"True"}]}`, `{"active":1}`},
+			`{"succeeded":1,"active":1}`,
 		},
 		{
 			"it has failed if it failed anywhere", "jobs.batch",
@@ -110,7 +112,8 @@ func TestMerge(t *testing.T) {
 		{"without addresses there are none", "services", []string{`{"loadBalancer":{}}`, ``}, `{"loadBalancer":{}}`},
 		{
 			"of what it does not know, the first is believed", "widgets.example.com",
-			[]string{``, `{"phase":"Up","size":3}`, `{"phase":"Down","size":4,"extra":true}`}, `{"phase":"Up","size":3,"extra":true}`,
+			[]string{``, `{"phase":"Up","size":3}`, `{"phase":"Down","size":4,"extra":true}`},
+			`{"phase":"Up","size":3,"extra":true}`,
 		},
 		{"nobody has said anything", "deployments.apps", []string{``, ``}, `{}`},
 		{"nonsense is no condition", "deployments.apps", []string{`{"conditions":[1,null,{"status":"True"}]}`, `{"conditions":"x"}`}, `{}`},

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -50,7 +51,7 @@ type operation struct {
 // WithReplicas is the JSON Patch with the target's share of the replicas in it; what else the patch does is kept. Text that
 // says so already comes back as it is.
 func WithReplicas(patch string, replicas int64) (string, error) {
-	value := json.RawMessage(fmt.Sprint(replicas))
+	value := json.RawMessage(strconv.FormatInt(replicas, 10))
 	operations, err := parse(patch)
 	if err != nil {
 		return "", err

@@ -36,6 +36,8 @@ type Target struct {
 	Silent string
 	// Claims: its syncer syncs the object's type, and so takes a claim off again.
 	Claims bool
+	// ByHand: no Placement ever chose it for the object's namespace. Whoever assigned the object there sees to it.
+	ByHand bool
 }
 
 // Observed is everything that a decision about an object depends on.
@@ -44,8 +46,9 @@ type Observed struct {
 	// Belongs: the object goes where its namespace goes. Why says why it does, or not.
 	Belongs bool
 	Why     string
-	// Wanted are the keys of the targets that its namespace is to be on.
+	// Wanted are the keys of the targets that its namespace is to be on, After which others have to be left before that.
 	Wanted []string
+	After  map[string][]string
 	// MayLeave says of a target that the object is on, and is not to be on, whether the time to leave has come.
 	MayLeave func(key string) Verdict
 	// Targets that the object or Wanted names. What is not in it is not known, and left alone.
@@ -169,9 +172,12 @@ func (d *draft) decide(key string, target Target) {
 		d.returnLabel(key)
 	case d.Object.Deleting: // the syncer's to finish
 	case wanted && d.Object.Finished && (!assigned || leaving): // it would run once more
+	case wanted && !assigned && d.mustLeaveFirst(key) != "":
+		d.Moving = true
+		d.did(key, Wait, "it must leave "+d.mustLeaveFirst(key)+" first")
 	case wanted:
 		d.stay(key, target, state, assigned, leaving, claimed)
-	case assigned && leaving: // the syncer's to finish
+	case assigned && (leaving || target.ByHand): // the syncer's to finish, and the user's
 	case assigned && state == string(workloadv1alpha1.StatePending) && !claimed:
 		d.forget(key)
 		d.did(key, Release, "it never got there")
@@ -205,6 +211,16 @@ func (d *draft) stay(key string, target Target, state string, assigned, leaving,
 		d.addFinalizer(workloadv1alpha1.SyncerFinalizer(key))
 	}
 	d.did(key, Assign, d.Why)
+}
+
+// mustLeaveFirst is a target that the object is on and must not be on when it goes to another; empty if there is none.
+func (d *draft) mustLeaveFirst(key string) string {
+	for _, other := range d.Observed.After[key] {
+		if _, there := d.Object.Labels[workloadv1alpha1.StateLabel(other)]; there && !d.Targets[other].Deleted {
+			return other
+		}
+	}
+	return ""
 }
 
 func (d *draft) leave(key string) {
@@ -291,8 +307,8 @@ func (d *draft) finalizers() []string {
 }
 
 func (d *draft) lookAgain(after time.Duration) {
-	if after > 0 && (d.After == 0 || after < d.After) {
-		d.After = after
+	if after > 0 && (d.Decision.After == 0 || after < d.Decision.After) {
+		d.Decision.After = after
 	}
 }
 
@@ -393,7 +409,7 @@ func (d *draft) tidyStatuses() {
 
 // Patch is the decision as a JSON merge patch of exactly the version of the object that was decided about: finalizers are a
 // list, and a blind patch would drop what others have added since.
-func (d *Decision) Patch(uid, resourceVersion string) ([]byte, error) {
+func (d *Decision) Patch(uid, resourceVersion string) map[string]any {
 	metadata := map[string]any{"uid": uid, "resourceVersion": resourceVersion}
 	if len(d.Labels) > 0 {
 		metadata["labels"] = d.Labels
@@ -404,5 +420,5 @@ func (d *Decision) Patch(uid, resourceVersion string) ([]byte, error) {
 	if d.Finalizers != nil {
 		metadata["finalizers"] = d.Finalizers
 	}
-	return json.Marshal(map[string]any{"metadata": metadata})
+	return map[string]any{"metadata": metadata}
 }

@@ -151,6 +151,22 @@ func TestNext(t *testing.T) {
 			change: func(o *Observed) { o.Belongs = false },
 			want:   `annotations: {status-b: null, condition-b: null}`, acts: "b Tidy",
 		},
+		{
+			what:   "what must not run twice leaves first",
+			object: `labels: {state-b: Sync}, finalizers: [claim-b]`,
+			change: func(o *Observed) { o.After = map[string][]string{"a": {"b"}} },
+			want:   `annotations: {deletion-b: "2026-01-01T12:00:00Z"}`, acts: "a Wait, b Depart",
+		},
+		{
+			what:   "and goes on when it has left",
+			change: func(o *Observed) { o.After = map[string][]string{"a": {"b"}} },
+			want:   `labels: {state-a: Sync}, finalizers: [claim-a]`, acts: "a Assign",
+		},
+		{
+			what:   "what was assigned by hand is left alone",
+			object: `labels: {state-b: Sync}, finalizers: [claim-b]`,
+			change: func(o *Observed) { o.Belongs, o.Targets["b"] = false, Target{ByHand: true} },
+		},
 		// Targets that are gone.
 		{
 			what:   "all that is said about a deleted target goes, the claim too",
@@ -309,7 +325,7 @@ func metadataOf(t *testing.T, text string) map[string]any {
 
 func patchOf(t *testing.T, d *Decision) map[string]any {
 	t.Helper()
-	raw, err := d.Patch("uid", "7")
+	raw, err := json.Marshal(d.Patch("uid", "7"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -387,8 +403,8 @@ func observationOf(bits uint64) Observed {
 		if bit() {
 			o.Wanted = append(o.Wanted, key)
 		}
-		if bit() || bit() {
-			target := Target{Deleted: bit() && bit(), Claims: bit()}
+		if bits&3 != 0 {
+			target := Target{Deleted: bits&15 == 1, Claims: bit()}
 			if bit() {
 				target.Silent = silence
 			}

@@ -6,13 +6,18 @@
 package decide
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
 
 // Placed is a target that a Placement which selects the namespace has chosen, or chose and now gives up.
 type Placed struct {
+	// By is the Placement.
+	By  string
 	Key string
+	// StopFirst: the Placement's work must not run on two targets at once, not even in a move.
+	StopFirst bool
 	// Leaving: the namespace is to leave the target.
 	Leaving bool
 	Leave
@@ -24,6 +29,8 @@ type Leave struct {
 	// Urgent: what runs there must not wait for what takes its place.
 	Urgent bool
 	Why    string
+	// Gone is the UID of the SyncTarget if it does not exist any more, which is certain then; else empty.
+	Gone string
 }
 
 // Plan is where the objects of a namespace are to be.
@@ -32,11 +39,13 @@ type Plan struct {
 	Wanted []string
 	// Leaving are those that they are to leave. They do so when [MayLeave] says so.
 	Leaving map[string]Leave
+	// After says which targets have to be left completely before an object goes to a wanted one.
+	After map[string][]string
 }
 
 // PlanOf puts together what all Placements say that select the namespace. A target that one of them wants is wanted.
 func PlanOf(placed []Placed) Plan {
-	plan := Plan{Leaving: map[string]Leave{}}
+	plan := Plan{Leaving: map[string]Leave{}, After: map[string][]string{}}
 	for _, p := range placed {
 		if !p.Leaving {
 			plan.Wanted = append(plan.Wanted, p.Key)
@@ -49,7 +58,33 @@ func PlanOf(placed []Placed) Plan {
 			plan.Leaving[p.Key] = both(plan.Leaving, p)
 		}
 	}
+	for _, key := range plan.Wanted {
+		if first := leftFirst(key, placed); len(first) > 0 {
+			plan.After[key] = first
+		}
+	}
 	return plan
+}
+
+// leftFirst are the targets that have to be left before a wanted one is gone to; none if a Placement wants it that does not
+// ask for that.
+func leftFirst(key string, placed []Placed) []string {
+	var first []string
+	for _, p := range placed {
+		if p.Key != key || p.Leaving {
+			continue
+		}
+		if !p.StopFirst {
+			return nil
+		}
+		for _, other := range placed {
+			if other.By == p.By && other.Leaving {
+				first = append(first, other.Key)
+			}
+		}
+	}
+	slices.Sort(first)
+	return slices.Compact(first)
 }
 
 // both is the stricter of what is said already and what one more Placement says.
@@ -64,20 +99,17 @@ func both(said map[string]Leave, p Placed) Leave {
 	if p.Urgent && !known.Urgent {
 		known.Urgent, known.Why = true, p.Why
 	}
+	if p.Gone != "" {
+		known.Gone = p.Gone
+	}
 	return known
 }
 
 // Equal reports whether two plans are the same.
 func (p Plan) Equal(other Plan) bool {
-	if !slices.Equal(p.Wanted, other.Wanted) || len(p.Leaving) != len(other.Leaving) {
-		return false
-	}
-	for key, leave := range p.Leaving {
-		if o, ok := other.Leaving[key]; !ok || o.Urgent != leave.Urgent || !o.Since.Equal(leave.Since) {
-			return false
-		}
-	}
-	return true
+	sameLeave := func(a, b Leave) bool { return a.Urgent == b.Urgent && a.Gone == b.Gone && a.Since.Equal(b.Since) }
+	return slices.Equal(p.Wanted, other.Wanted) && maps.EqualFunc(p.Leaving, other.Leaving, sameLeave) &&
+		maps.EqualFunc(p.After, other.After, slices.Equal[[]string])
 }
 
 // Move is what it depends on whether a namespace may leave a target now.

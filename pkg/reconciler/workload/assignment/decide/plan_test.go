@@ -13,26 +13,42 @@ func TestPlanOf(t *testing.T) {
 	leave := func(minutes int, urgent bool, why string) Leave {
 		return Leave{Since: noon.Add(-time.Duration(minutes) * time.Minute), Urgent: urgent, Why: why}
 	}
+	none := map[string][]string{}
 	for _, tc := range []struct {
 		what   string
 		placed []Placed
 		want   Plan
 	}{
-		{"nothing selects the namespace", nil, Plan{Leaving: map[string]Leave{}}},
+		{"nothing selects the namespace", nil, Plan{Leaving: map[string]Leave{}, After: none}},
 		{
 			"what several Placements choose comes together, each once",
 			[]Placed{{Key: "b"}, {Key: "a"}, {Key: "b"}},
-			Plan{Wanted: []string{"a", "b"}, Leaving: map[string]Leave{}},
+			Plan{Wanted: []string{"a", "b"}, Leaving: map[string]Leave{}, After: none},
 		},
 		{
 			"what one gives up and another wants is wanted",
 			[]Placed{{Key: "a", Leaving: true, Leave: leave(1, true, "taint")}, {Key: "a"}},
-			Plan{Wanted: []string{"a"}, Leaving: map[string]Leave{}},
+			Plan{Wanted: []string{"a"}, Leaving: map[string]Leave{}, After: none},
 		},
 		{
 			"of two who give a target up, the first and the more urgent count",
 			[]Placed{{Key: "a", Leaving: true, Leave: leave(1, false, "cordon")}, {Key: "a", Leaving: true, Leave: leave(5, true, "taint")}, {Key: "a", Leaving: true, Leave: leave(2, false, "x")}},
-			Plan{Leaving: map[string]Leave{"a": leave(5, true, "taint")}},
+			Plan{Leaving: map[string]Leave{"a": leave(5, true, "taint")}, After: none},
+		},
+		{
+			"that a SyncTarget is gone is known as soon as one says so",
+			[]Placed{{Key: "a", Leaving: true}, {Key: "a", Leaving: true, Leave: Leave{Urgent: true, Why: "gone", Gone: "uid"}}},
+			Plan{Leaving: map[string]Leave{"a": {Urgent: true, Why: "gone", Gone: "uid"}}, After: none},
+		},
+		{
+			"what must not run twice goes nowhere before it has left",
+			[]Placed{{By: "p", Key: "a", Leaving: true, StopFirst: true}, {By: "p", Key: "b", StopFirst: true}, {By: "q", Key: "c", Leaving: true}},
+			Plan{Wanted: []string{"b"}, Leaving: map[string]Leave{"a": {}, "c": {}}, After: map[string][]string{"b": {"a"}}},
+		},
+		{
+			"unless another Placement wants it there without asking for that",
+			[]Placed{{By: "p", Key: "a", Leaving: true, StopFirst: true}, {By: "p", Key: "b", StopFirst: true}, {By: "q", Key: "b"}},
+			Plan{Wanted: []string{"b"}, Leaving: map[string]Leave{"a": {}}, After: none},
 		},
 	} {
 		t.Run(tc.what, func(t *testing.T) {
