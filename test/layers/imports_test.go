@@ -26,6 +26,12 @@ const (
 	cli          = "cmd/internal/cli"
 	coordination = workload + "/coordination"
 	assignment   = workload + "/assignment"
+	workload     = "pkg/reconciler/workload"
+	fleet        = workload + "/fleet"
+	cli          = "cmd/internal/cli"
+
+	// schemas computes with structural schemas.
+	schemas = workload + "/apiexport/schema"
 )
 
 // layer is a row of the design's map: packages, and what of this module they may import. The arrows go one way:
@@ -58,6 +64,7 @@ var layers = []layer{
 	{packages: fleet, may: []string{apis, tmc}},
 	{packages: workload + "/synctarget", may: []string{apis, tmc, fleet}},
 	{packages: workload + "/manager", may: []string{apis, tmc, fleet, workload + "/synctarget"}},
+	{packages: schemas, pure: true},
 
 	// The children of the assignment say what to do.
 	{packages: coordination, pure: true},
