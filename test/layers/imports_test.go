@@ -26,9 +26,6 @@ const (
 	cli          = "cmd/internal/cli"
 	coordination = workload + "/coordination"
 	assignment   = workload + "/assignment"
-	workload     = "pkg/reconciler/workload"
-	fleet        = workload + "/fleet"
-	cli          = "cmd/internal/cli"
 
 	// schemas computes with structural schemas.
 	schemas = workload + "/apiexport/schema"
