@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
@@ -34,6 +35,7 @@ type Change[T Object] struct {
 // Cache holds all objects of a resource that an export shows, on all shards.
 type Cache[T Object] struct {
 	*resourceCache
+	decode Decode[T]
 }
 
 // resourceCache is what a cache is without the type of its objects.
@@ -75,7 +77,7 @@ func Watch[T Object](f *Fleet, export string, gvr schema.GroupVersionResource, d
 		}
 		return c, nil
 	}
-	c := &Cache[T]{&resourceCache{id: id}}
+	c := &Cache[T]{resourceCache: &resourceCache{id: id}, decode: decode}
 	for _, s := range f.sources[export] {
 		shard, err := newShardCache(f, s, gvr, transform(decode))
 		if err != nil {
@@ -220,6 +222,27 @@ func (c *Cache[T]) All() []T {
 		found = appendTyped(found, shard.informer.GetStore().List())
 	}
 	return found
+}
+
+// Live lists all objects anew, past the cache. It is for the rare decision that must not rest on what a cache no longer
+// shows. An error, on any shard, means that nothing is known.
+func (c *Cache[T]) Live(ctx context.Context) ([]T, error) {
+	var found []T
+	decode := transform(c.decode)
+	for _, shard := range c.shards {
+		list, err := shard.source.client.Resource(c.id.gvr).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, tmc.Classify(fmt.Errorf("listing %s at %s: %w", c.id, shard.source.url, err))
+		}
+		for i := range list.Items {
+			obj, err := decode(&list.Items[i])
+			if err != nil {
+				return nil, err
+			}
+			found = appendTyped(found, []any{obj})
+		}
+	}
+	return found, nil
 }
 
 func appendTyped[T Object](found []T, objs []any) []T {
