@@ -132,7 +132,7 @@ func (d *demo) makeWorkspace(ctx context.Context) (err error) {
 	if d.team, err = d.env.KCP().CreateWorkspace(ctx, env.Root, teamName); err != nil {
 		return err
 	}
-	if err := d.workload(ctx, "bind", provider, "--workspace", d.team.Path.String()); err != nil {
+	if err := d.workload(ctx, "bind", provider, "--workspace", d.team.Path.String(), "--export", "kubernetes,workload.kcp.io"); err != nil {
 		return err
 	}
 	if d.up, err = dynamic.NewForConfig(d.env.KCP().WorkspaceConfig(d.team.Path)); err != nil {

@@ -4,6 +4,7 @@ package plugin
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	schedulingv1alpha1 "github.com/kcp-dev/workload-syncer/apis/scheduling/v1alpha1"
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/config"
 	"github.com/kcp-dev/workload-syncer/pkg/cliplugins"
@@ -112,18 +114,35 @@ func TestTenantBinds(t *testing.T) {
 	if _, err := plugin(t, "status", "--kubeconfig", kubeconfig); err == nil || !strings.Contains(err.Error(), "kubectl workload bind") {
 		t.Errorf("status before bind: got %v, want the remedy", err)
 	}
-	out, err := plugin(t, "bind", "--kubeconfig", kubeconfig)
+	everything := []string{"bind", "--kubeconfig", kubeconfig, "--export", config.KubernetesExport + "," + config.WorkloadExport}
+	out, err := plugin(t, everything...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"created    APIBinding kubernetes", "created    APIBinding workload.kcp.io", "created    APIBinding scheduling.kcp.io", "may create events"} {
+	for _, want := range []string{"created    APIBinding kubernetes", "created    APIBinding workload.kcp.io", "may create events"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("bind does not say %q:\n%s", want, out)
 		}
 	}
-	out, err = plugin(t, "bind", "--kubeconfig", kubeconfig)
-	if err != nil || strings.Count(out, "unchanged") != 3 || strings.Contains(out, "accepted") {
+	out, err = plugin(t, everything...)
+	if err != nil || strings.Count(out, "unchanged") != 2 || strings.Contains(out, "accepted") || strings.Contains(out, "Placement") {
 		t.Errorf("second bind: %v\n%s", err, out)
+	}
+	if _, err := plugin(t, append(everything, "--name", "x")...); err == nil || !strings.Contains(err.Error(), "--name") {
+		t.Errorf("a Placement without its API: got %v", err)
+	}
+
+	placed, err := plugin(t, "bind", "--kubeconfig", kubeconfig, "--wait", "20s", "--location-selectors", "region=eu", "--namespace-selector", "tier!=test")
+	if err == nil || !strings.Contains(placed, "created    Placement default") || !strings.Contains(err.Error(), "no workload manager") || !strings.Contains(err.Error(), "--wait=20s") {
+		t.Errorf("bind without a manager: %v\n%s", err, placed)
+	}
+	placement := get(t, client(t, tenant).Resource(schedulingv1alpha1.SchemeGroupVersion.WithResource("placements")), "default")
+	if selector, _, _ := unstructured.NestedMap(placement.Object, "spec", "namespaceSelector"); fmt.Sprint(selector) != "map[matchExpressions:[map[key:tier operator:NotIn values:[test]]]]" {
+		t.Errorf("the Placement selects other namespaces: %v", selector)
+	}
+	placed, err = plugin(t, "bind", "--kubeconfig", kubeconfig, "--wait", "5s", "--namespace-selector", "")
+	if err == nil || !strings.Contains(placed, "updated    Placement default") {
+		t.Errorf("another selector: %v\n%s", err, placed)
 	}
 
 	create(t, client(t, tenant).Resource(syncTargets()), `{"apiVersion":"workload.kcp.io/v1alpha1","kind":"SyncTarget","metadata":{"name":"east"}}`)

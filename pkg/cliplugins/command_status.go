@@ -1,0 +1,43 @@
+package cliplugins
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/status"
+)
+
+func newStatus(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOStreams) *cobra.Command {
+	var path, output string
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Show the SyncTargets of a workspace and what is wrong with them",
+		Example: "  kubectl workload status\n  kubectl workload status --workspace root:team-a -o wide",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			format, formatErr := status.ParseFormat(output)
+			kcp, workspacePath, err := current(flags, path)
+			if err := errors.Join(formatErr, err); err != nil {
+				return err
+			}
+			list, err := status.List(cmd.Context(), kcp, workspacePath)
+			if err != nil {
+				return err
+			}
+			if len(list.Items) == 0 && (format == status.Table || format == status.Wide) {
+				_, err := fmt.Fprintf(streams.ErrOut, "There are no SyncTargets in workspace %s.\n", workspacePath)
+				return err
+			}
+			return status.Print(streams.Out, list, format, time.Now())
+		},
+	}
+	addWorkspace(cmd, &path)
+	cmd.Flags().StringVarP(&output, "output", "o", "", "wide, json or yaml instead of a table")
+	return cmd
+}
