@@ -2,15 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/apiexport/openapi"
 )
 
 // apiServer answers what a Kubernetes API server knows about its types.
@@ -38,11 +39,11 @@ func (a *apiServer) crd(ctx context.Context, b builtin) (*apiextensionsv1.Custom
 	if err != nil {
 		return nil, fmt.Errorf("discovering %s: %w", b.groupVersion(), err)
 	}
-	resource := find(served.APIResources, b.resource)
-	if resource == nil {
+	resource, ok := openapi.Find(served, b.resource)
+	if !ok {
 		return nil, fmt.Errorf("the API server does not serve it in %s", b.groupVersion())
 	}
-	schema, err := a.schema(ctx, b, resource.Kind)
+	schema, err := a.schema(ctx, b, resource.Names.Kind)
 	if err != nil {
 		return nil, err
 	}
@@ -53,19 +54,12 @@ func (a *apiServer) crd(ctx context.Context, b builtin) (*apiextensionsv1.Custom
 		},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
 			Group: b.group,
-			Scope: scopeOf(resource),
-			Names: apiextensionsv1.CustomResourceDefinitionNames{
-				Plural:     resource.Name,
-				Singular:   resource.SingularName,
-				ShortNames: resource.ShortNames,
-				Kind:       resource.Kind,
-				ListKind:   resource.Kind + "List",
-				Categories: resource.Categories,
-			},
+			Scope: resource.Scope,
+			Names: resource.Names,
 			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
 				Name: b.version, Served: true, Storage: true,
 				Schema:                   &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: schema},
-				Subresources:             subresources(served.APIResources, b.resource),
+				Subresources:             &resource.Subresources,
 				AdditionalPrinterColumns: b.printerColumns(),
 			}},
 		},
@@ -73,59 +67,25 @@ func (a *apiServer) crd(ctx context.Context, b builtin) (*apiextensionsv1.Custom
 }
 
 func (a *apiServer) schema(ctx context.Context, b builtin, kind string) (*apiextensionsv1.JSONSchemaProps, error) {
-	document, err := a.document(ctx, b.groupVersion())
+	path := openapi.Path(schema.GroupVersion{Group: b.group, Version: b.version})
+	raw, err := a.raw.Get().AbsPath(path).Do(ctx).Raw()
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	document, err := openapi.Parse(raw)
 	if err != nil {
 		return nil, err
 	}
-	typeName, err := document.typeOf(b.group, b.version, kind)
-	if err != nil {
-		return nil, err
-	}
-	schema, err := document.resource(typeName)
+	props, err := document.Schema(schema.GroupVersionKind{Group: b.group, Version: b.version, Kind: kind})
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range b.defaults {
-		if err := setDefault(schema, d); err != nil {
+		if err := setDefault(props, d); err != nil {
 			return nil, fmt.Errorf("default of %s: %w", d.path, err)
 		}
 	}
-	return schema, nil
-}
-
-// document is the server's OpenAPI v3 document for a group and version.
-func (a *apiServer) document(ctx context.Context, groupVersion string) (structural, error) {
-	path := "/openapi/v3/apis/" + groupVersion
-	if !strings.Contains(groupVersion, "/") {
-		path = "/openapi/v3/api/" + groupVersion
-	}
-	raw, err := a.raw.Get().AbsPath(path).Do(ctx).Raw()
-	if err != nil {
-		return structural{}, fmt.Errorf("reading %s: %w", path, err)
-	}
-	var document struct {
-		Components struct {
-			Schemas map[string]map[string]any `json:"schemas"`
-		} `json:"components"`
-	}
-	if err := json.Unmarshal(raw, &document); err != nil {
-		return structural{}, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return structural{schemas: document.Components.Schemas}, nil
-}
-
-// typeOf is the name of the type that the document marks as this kind.
-func (s structural) typeOf(group, version, kind string) (string, error) {
-	for name, schema := range s.schemas {
-		kinds, _ := schema["x-kubernetes-group-version-kind"].([]any)
-		for _, entry := range kinds {
-			gvk, _ := entry.(map[string]any)
-			if gvk["group"] == group && gvk["version"] == version && gvk["kind"] == kind {
-				return name, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("no type in the document is the %s of %s/%s", kind, group, version)
+	return props, nil
 }
 
 func (b builtin) groupVersion() string {
@@ -150,34 +110,6 @@ func (b builtin) printerColumns() (out []apiextensionsv1.CustomResourceColumnDef
 			definition.Priority = 1
 		}
 		out = append(out, definition)
-	}
-	return out
-}
-
-func find(resources []metav1.APIResource, name string) *metav1.APIResource {
-	i := slices.IndexFunc(resources, func(r metav1.APIResource) bool { return r.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &resources[i]
-}
-
-func scopeOf(resource *metav1.APIResource) apiextensionsv1.ResourceScope {
-	if resource.Namespaced {
-		return apiextensionsv1.NamespaceScoped
-	}
-	return apiextensionsv1.ClusterScoped
-}
-
-// subresources are those of the server that a CustomResourceDefinition can have too. The selector of scale is none of
-// the paths that it can name: the built-in types keep it as an object in spec.
-func subresources(resources []metav1.APIResource, name string) *apiextensionsv1.CustomResourceSubresources {
-	out := &apiextensionsv1.CustomResourceSubresources{}
-	if find(resources, name+"/status") != nil {
-		out.Status = &apiextensionsv1.CustomResourceSubresourceStatus{}
-	}
-	if find(resources, name+"/scale") != nil {
-		out.Scale = &apiextensionsv1.CustomResourceSubresourceScale{SpecReplicasPath: ".spec.replicas", StatusReplicasPath: ".status.replicas"}
 	}
 	return out
 }

@@ -27,6 +27,8 @@ const (
 	coordination = workload + "/coordination"
 	assignment   = workload + "/assignment"
 
+	// openAPI reads what an API server tells of its types.
+	openAPI = workload + "/apiexport/openapi"
 	// schemas computes with structural schemas.
 	schemas = workload + "/apiexport/schema"
 )
@@ -62,6 +64,7 @@ var layers = []layer{
 	{packages: workload + "/synctarget", may: []string{apis, tmc, fleet}},
 	{packages: workload + "/manager", may: []string{apis, tmc, fleet, workload + "/synctarget"}},
 	{packages: schemas, pure: true},
+	{packages: openAPI, pure: true},
 
 	// The children of the assignment say what to do.
 	{packages: coordination, pure: true},

@@ -1,4 +1,4 @@
-package main
+package openapi
 
 import (
 	"encoding/json"
@@ -67,32 +67,6 @@ func TestStructuralRefuses(t *testing.T) {
 	}
 }
 
-func TestSetDefault(t *testing.T) {
-	schema := func() *apiextensionsv1.JSONSchemaProps {
-		return &apiextensionsv1.JSONSchemaProps{Properties: map[string]apiextensionsv1.JSONSchemaProps{
-			"taken": {Default: &apiextensionsv1.JSON{Raw: []byte(`1`)}},
-			"list": {Items: &apiextensionsv1.JSONSchemaPropsOrArray{Schema: &apiextensionsv1.JSONSchemaProps{
-				Properties: map[string]apiextensionsv1.JSONSchemaProps{"free": {}},
-			}}},
-		}}
-	}
-	for path, want := range map[string]string{
-		"list.[].free": "",
-		"gone":         `no field "gone"`,
-		"taken":        "the API server's own document has 1",
-		"taken.[].a":   "no list",
-	} {
-		given := schema()
-		err := setDefault(given, defaultValue{path, `"x"`})
-		switch {
-		case want == "" && err != nil, want != "" && (err == nil || !strings.Contains(err.Error(), want)):
-			t.Errorf("%s: got %v, want %q", path, err, want)
-		case want == "" && string(given.Properties["list"].Items.Schema.Properties["free"].Default.Raw) != `"x"`:
-			t.Errorf("%s: the default is not set", path)
-		}
-	}
-}
-
 func parse(t *testing.T, raw string) (properties map[string]apiextensionsv1.JSONSchemaProps) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(raw), &properties); err != nil {
@@ -102,7 +76,7 @@ func parse(t *testing.T, raw string) (properties map[string]apiextensionsv1.JSON
 }
 
 // document has one type, Thing, with metadata and these fields, beside others.
-func document(t *testing.T, fields, others string) structural {
+func document(t *testing.T, fields, others string) Document {
 	t.Helper()
 	raw := `{"Thing":{"type":"object","properties":{"metadata":{"type":"object"},` + fields + `}}`
 	if others != "" {
@@ -112,5 +86,5 @@ func document(t *testing.T, fields, others string) structural {
 	if err := json.Unmarshal([]byte(raw+"}"), &schemas); err != nil {
 		t.Fatal(err)
 	}
-	return structural{schemas: schemas}
+	return Document{schemas: schemas}
 }

@@ -1,4 +1,9 @@
-package main
+// Package openapi turns what a Kubernetes API server tells of its built-in types, in discovery and in OpenAPI v3 documents, into
+// what a CustomResourceDefinition would say of them. hack/generate makes the export kubernetes of it, and syncers tell kcp what
+// their cluster serves.
+//
+// It only computes; who reads the documents is the caller's matter.
+package openapi
 
 import (
 	"encoding/json"
@@ -9,6 +14,7 @@ import (
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 const (
@@ -33,19 +39,54 @@ var dropped = []string{
 	"x-kubernetes-patch-strategy", "x-kubernetes-patch-merge-key", "x-kubernetes-unions", "x-kubernetes-group-version-kind",
 }
 
-// structural turns types of an API server's OpenAPI v3 document into structural schemas: references are replaced by what
+// Document turns types of an API server's OpenAPI v3 document into structural schemas: references are replaced by what
 // they refer to, and what a CustomResourceDefinition does not allow is left out or said in its way. A keyword that it
 // does not know is an error, so that nothing is lost unnoticed.
-type structural struct {
+type Document struct {
 	schemas map[string]map[string]any
+}
+
+// Path is where an API server has the document of a group and version.
+func Path(gv schema.GroupVersion) string {
+	if gv.Group == "" {
+		return "/openapi/v3/api/" + gv.Version
+	}
+	return "/openapi/v3/apis/" + gv.String()
+}
+
+// Parse reads a document.
+func Parse(raw []byte) (Document, error) {
+	var document struct {
+		Components struct {
+			Schemas map[string]map[string]any `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal(raw, &document); err != nil {
+		return Document{}, fmt.Errorf("reading an OpenAPI document: %w", err)
+	}
+	return Document{schemas: document.Components.Schemas}, nil
+}
+
+// Schema is the structural schema of the kind's objects.
+func (d Document) Schema(gvk schema.GroupVersionKind) (*apiextensionsv1.JSONSchemaProps, error) {
+	for name, schema := range d.schemas {
+		kinds, _ := schema["x-kubernetes-group-version-kind"].([]any)
+		for _, entry := range kinds {
+			kind, _ := entry.(map[string]any)
+			if kind["group"] == gvk.Group && kind["version"] == gvk.Version && kind["kind"] == gvk.Kind {
+				return d.resource(name)
+			}
+		}
+	}
+	return nil, fmt.Errorf("no type in the document is the %s of %s", gvk.Kind, gvk.GroupVersion())
 }
 
 // endsSentence matches a full stop that is none of an abbreviation, which a small letter follows.
 const endsSentence = `\.\s+[A-Z]`
 
 // resource is the schema of a whole object, whose metadata the server knows by itself.
-func (s structural) resource(typeName string) (*apiextensionsv1.JSONSchemaProps, error) {
-	schema, err := s.named(typeName, nil)
+func (d Document) resource(typeName string) (*apiextensionsv1.JSONSchemaProps, error) {
+	schema, err := d.named(typeName, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -64,18 +105,18 @@ func (s structural) resource(typeName string) (*apiextensionsv1.JSONSchemaProps,
 }
 
 // named is the schema of the type with that name. path is the types that it is being inlined into.
-func (s structural) named(typeName string, path []string) (map[string]any, error) {
-	if special, ok := s.special(typeName); ok {
+func (d Document) named(typeName string, path []string) (map[string]any, error) {
+	if special, ok := d.special(typeName); ok {
 		return special, nil
 	}
-	schema, ok := s.schemas[typeName]
+	schema, ok := d.schemas[typeName]
 	if !ok {
 		return nil, fmt.Errorf("type %s is not in the document", typeName)
 	}
 	if slices.Contains(path, typeName) {
 		return nil, fmt.Errorf("type %s contains itself: %s", typeName, strings.Join(path, " > "))
 	}
-	converted, err := s.convert(schema, append(slices.Clone(path), typeName))
+	converted, err := d.convert(schema, append(slices.Clone(path), typeName))
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +127,7 @@ func (s structural) named(typeName string, path []string) (map[string]any, error
 }
 
 // special are the types whose own schema a structural one cannot express.
-func (s structural) special(typeName string) (map[string]any, bool) {
+func (d Document) special(typeName string) (map[string]any, bool) {
 	numberOrText := []any{map[string]any{"type": "integer"}, map[string]any{"type": "string"}}
 	switch typeName {
 	case intOrString:
@@ -107,8 +148,8 @@ func dropManagedFields(meta map[string]any) {
 }
 
 // convert is one schema of the document, with everything below it.
-func (s structural) convert(schema map[string]any, path []string) (map[string]any, error) {
-	out, err := s.base(schema, path)
+func (d Document) convert(schema map[string]any, path []string) (map[string]any, error) {
+	out, err := d.base(schema, path)
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +161,9 @@ func (s structural) convert(schema map[string]any, path []string) (map[string]an
 		case slices.Contains(kept, keyword):
 			out[keyword] = value
 		case keyword == "items" || keyword == "additionalProperties":
-			out[keyword], err = s.child(value, path)
+			out[keyword], err = d.child(value, path)
 		case keyword == "properties":
-			out[keyword], err = s.properties(value, path)
+			out[keyword], err = d.properties(value, path)
 		default:
 			err = errors.New("unknown keyword")
 		}
@@ -138,7 +179,7 @@ func (s structural) convert(schema map[string]any, path []string) (map[string]an
 }
 
 // base is what a schema refers to: the document writes a reference alone, or inside allOf when it has company.
-func (s structural) base(schema map[string]any, path []string) (map[string]any, error) {
+func (d Document) base(schema map[string]any, path []string) (map[string]any, error) {
 	ref, _ := schema["$ref"].(string)
 	if all, ok := schema["allOf"].([]any); ok {
 		if len(all) != 1 {
@@ -149,21 +190,21 @@ func (s structural) base(schema map[string]any, path []string) (map[string]any, 
 	if ref == "" {
 		return map[string]any{}, nil
 	}
-	return s.named(strings.TrimPrefix(ref, refPrefix), path)
+	return d.named(strings.TrimPrefix(ref, refPrefix), path)
 }
 
-func (s structural) child(value any, path []string) (map[string]any, error) {
+func (d Document) child(value any, path []string) (map[string]any, error) {
 	schema, ok := value.(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("%T instead of a schema", value)
 	}
-	return s.convert(schema, path)
+	return d.convert(schema, path)
 }
 
-func (s structural) properties(value any, path []string) (map[string]any, error) {
+func (d Document) properties(value any, path []string) (map[string]any, error) {
 	out := map[string]any{}
 	for name, schema := range value.(map[string]any) {
-		converted, err := s.child(schema, path)
+		converted, err := d.child(schema, path)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
