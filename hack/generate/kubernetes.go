@@ -7,7 +7,6 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
@@ -67,7 +66,7 @@ func (a *apiServer) crd(ctx context.Context, b builtin) (*apiextensionsv1.Custom
 }
 
 func (a *apiServer) schema(ctx context.Context, b builtin, kind string) (*apiextensionsv1.JSONSchemaProps, error) {
-	path := openapi.Path(schema.GroupVersion{Group: b.group, Version: b.version})
+	path := openapi.Path(b.group, b.version)
 	raw, err := a.raw.Get().AbsPath(path).Do(ctx).Raw()
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
@@ -76,7 +75,7 @@ func (a *apiServer) schema(ctx context.Context, b builtin, kind string) (*apiext
 	if err != nil {
 		return nil, err
 	}
-	props, err := document.Schema(schema.GroupVersionKind{Group: b.group, Version: b.version, Kind: kind})
+	props, err := document.Schema(b.group, b.version, kind)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 const (
@@ -47,11 +46,11 @@ type Document struct {
 }
 
 // Path is where an API server has the document of a group and version.
-func Path(gv schema.GroupVersion) string {
-	if gv.Group == "" {
-		return "/openapi/v3/api/" + gv.Version
+func Path(group, version string) string {
+	if group == "" {
+		return "/openapi/v3/api/" + version
 	}
-	return "/openapi/v3/apis/" + gv.String()
+	return "/openapi/v3/apis/" + group + "/" + version
 }
 
 // Parse reads a document.
@@ -68,17 +67,17 @@ func Parse(raw []byte) (Document, error) {
 }
 
 // Schema is the structural schema of the kind's objects.
-func (d Document) Schema(gvk schema.GroupVersionKind) (*apiextensionsv1.JSONSchemaProps, error) {
+func (d Document) Schema(group, version, kind string) (*apiextensionsv1.JSONSchemaProps, error) {
 	for name, schema := range d.schemas {
 		kinds, _ := schema["x-kubernetes-group-version-kind"].([]any)
 		for _, entry := range kinds {
-			kind, _ := entry.(map[string]any)
-			if kind["group"] == gvk.Group && kind["version"] == gvk.Version && kind["kind"] == gvk.Kind {
+			gvk, _ := entry.(map[string]any)
+			if gvk["group"] == group && gvk["version"] == version && gvk["kind"] == kind {
 				return d.resource(name)
 			}
 		}
 	}
-	return nil, fmt.Errorf("no type in the document is the %s of %s", gvk.Kind, gvk.GroupVersion())
+	return nil, fmt.Errorf("no type in the document is the %s of %s/%s", kind, group, version)
 }
 
 // endsSentence matches a full stop that is none of an abbreviation, which a small letter follows.
