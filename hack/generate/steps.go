@@ -39,6 +39,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{name: "workload.kcp.io", dir: "workload/v1alpha1", export: config.WorkloadExport},
+		{name: "apiresource.kcp.io", dir: "apiresource/v1alpha1", export: config.WorkloadExport},
 		{name: "scheduling.kcp.io", dir: "scheduling/v1alpha1", export: config.SchedulingExport},
 	}
 }

@@ -60,6 +60,15 @@ type SyncTargetSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	SupportedAPIExports []APIExportReference `json:"supportedAPIExports,omitempty"`
 
+	// exportedResources are resources of the physical cluster that tenants shall be offered beside the Kubernetes ones, as
+	// resource.group, for example widgets.example.com. The syncer imports those that the cluster serves; what the clusters
+	// of a provider have in common of a resource becomes part of its APIExport.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	ExportedResources []ExportedResource `json:"exportedResources,omitempty"`
+
 	// unschedulable keeps new workloads away. What already runs on the target stays.
 	//
 	// +optional
@@ -123,6 +132,12 @@ type APIExportReference struct {
 	// +kubebuilder:validation:MaxLength=253
 	Export string `json:"export"`
 }
+
+// ExportedResource is a resource and its group, as resource.group.
+//
+// +kubebuilder:validation:MaxLength=317
+// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+type ExportedResource string
 
 // CellValue is the value of a cell label.
 //

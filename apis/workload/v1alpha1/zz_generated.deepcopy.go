@@ -124,6 +124,11 @@ func (in *SyncTargetSpec) DeepCopyInto(out *SyncTargetSpec) {
 		*out = make([]APIExportReference, len(*in))
 		copy(*out, *in)
 	}
+	if in.ExportedResources != nil {
+		in, out := &in.ExportedResources, &out.ExportedResources
+		*out = make([]ExportedResource, len(*in))
+		copy(*out, *in)
+	}
 	if in.EvictAfter != nil {
 		in, out := &in.EvictAfter, &out.EvictAfter
 		*out = (*in).DeepCopy()
