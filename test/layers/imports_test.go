@@ -19,6 +19,7 @@ const (
 	decide    = syncer + "/decide"
 	transform = syncer + "/transform"
 	summarize = syncer + "/summarize"
+	choose    = "pkg/reconciler/workload/placement/choose"
 	plugins   = "pkg/cliplugins"
 	// reconcilers are kcp's side: each in a folder of its own beside these.
 	workload     = "pkg/reconciler/workload"
@@ -62,6 +63,7 @@ var layers = []layer{
 	// kcp's side knows nothing of the syncer, and its reconcilers nothing of each other. The manager wires them.
 	{packages: fleet, may: []string{apis, tmc}},
 	{packages: workload + "/synctarget", may: []string{apis, tmc, fleet}},
+	{packages: choose, may: []string{apis}, pure: true},
 	{packages: workload + "/manager", may: []string{apis, tmc, fleet, workload + "/synctarget"}},
 	{packages: schemas, pure: true},
 	{packages: openAPI, pure: true},

@@ -112,8 +112,8 @@ type AvailableSelectorLabel struct {
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=316
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$`
 	Key string `json:"key"`
 
 	// values that instances have.
@@ -152,7 +152,7 @@ type LocationStatus struct {
 	AvailableInstances int32 `json:"availableInstances"`
 
 	// availableSelectorLabels are the labels and cells that instances have, with their values: what affinities and
-	// topologySpreadConstraints can name. Those of kcp and Kubernetes themselves are left out.
+	// topologySpreadConstraints can name. Those of kcp's own machinery are left out.
 	//
 	// +optional
 	// +listType=map

@@ -29,6 +29,3 @@ const (
 	// something else.
 	DefaultNotReadySeconds = 300
 )
-
-// FieldManager owns every field that the placement reconciler writes.
-const FieldManager = "workload-manager-placement"

@@ -455,11 +455,14 @@ type SelectedTarget struct {
 	// +required
 	Since metav1.Time `json:"since"`
 
-	// toleratedSince is since when the Placement has put up with something that asks for leaving the target: a taint
-	// NoExecute, or that the target is not ready.
+	// tolerated is what asks for leaving the target and is put up with for the time being: taints NoExecute, and that the
+	// target is not ready. A taint that is tolerated without limit is not among them.
 	//
 	// +optional
-	ToleratedSince *metav1.Time `json:"toleratedSince,omitempty"`
+	// +listType=map
+	// +listMapKey=taint
+	// +kubebuilder:validation:MaxItems=33
+	Tolerated []ToleratedTaint `json:"tolerated,omitempty"`
 
 	// leavesAt is when the work leaves the target if nothing changes until then.
 	//
@@ -481,6 +484,21 @@ type SelectedTarget struct {
 	Scores []Score `json:"scores,omitempty"`
 }
 
+// ToleratedTaint is a taint that a Placement puts up with for the time being.
+type ToleratedTaint struct {
+	// taint is its key, value and effect; workload.kcp.io/not-ready:NoExecute stands for a target that is not ready.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Taint string `json:"taint"`
+
+	// since is when the taint was added, or else when it was first seen.
+	//
+	// +required
+	Since metav1.Time `json:"since"`
+}
+
 // Score is a part of a target's score.
 type Score struct {
 	// name says what was judged.
@@ -496,7 +514,7 @@ type Score struct {
 
 // ScoreName says what was judged of a target.
 //
-// +kubebuilder:validation:Enum=Affinity;AntiAffinity;Taints;Spread;Resources;Stickiness
+// +kubebuilder:validation:Enum=Affinity;AntiAffinity;Health;Taints;Spread;Resources;Stickiness
 type ScoreName string
 
 const (
@@ -504,6 +522,8 @@ const (
 	ScoreAffinity ScoreName = "Affinity"
 	// ScoreAntiAffinity is the share of the weights of the preferred anti-affinity that do not match: -200 to 0.
 	ScoreAntiAffinity ScoreName = "AntiAffinity"
+	// ScoreHealth is -150 for a target that syncs not all the resources that it should.
+	ScoreHealth ScoreName = "Health"
 	// ScoreTaints is -100 for each taint PreferNoSchedule that is not tolerated, at most 4 times.
 	ScoreTaints ScoreName = "Taints"
 	// ScoreSpread is -50 for each target by which the domain would exceed the emptiest, at most 8 times; with strategy
