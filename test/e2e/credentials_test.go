@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/kcp-dev/workload-syncer/test/e2e/harness"
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
@@ -17,9 +18,8 @@ func TestA43RotatedKubeconfigIsTakenUp(t *testing.T) {
 	wrong := rest.CopyConfig(tn.fleet.kcp.AdminConfig())
 	wrong.BearerToken = "expired"
 	command := tn.syncerCommand(syncerOptions{kcp: wrong})
-	s := &syncer{t: t, Process: must(tn.fleet.env.Start(t.Context(), command))(t)}
-	t.Cleanup(s.stop)
-	code, body := s.ask("health", "/readyz?verbose")
+	s := &syncer{harness.Start(t, tn.fleet.env, command)}
+	code, body := s.Ask("health", "/readyz?verbose")
 	if code == 200 || !strings.Contains(body, "SyncTarget") {
 		t.Errorf("with an expired token readyz answers %d:\n%s", code, body)
 	}
@@ -32,8 +32,8 @@ func TestA43RotatedKubeconfigIsTakenUp(t *testing.T) {
 	if err := env.WriteKubeconfig(file, "default", contexts); err != nil {
 		t.Fatal(err)
 	}
-	s.awaitReady()
-	tn.up.create(`{apiVersion: v1, kind: ConfigMap, metadata: {name: after, namespace: web}}`)
+	s.AwaitReady()
+	tn.up.Create(`{apiVersion: v1, kind: ConfigMap, metadata: {name: after, namespace: web}}`)
 	tn.copyOf("ConfigMap", "after", nil)
 	if s.PID() == 0 || strings.Count(s.Output(), `"Starting" version`) != 1 {
 		t.Error("the process was restarted")

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -14,18 +13,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kcp-dev/workload-syncer/test/e2e/harness"
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
 // documentedMetrics are the names in the reference.
 func documentedMetrics(t *testing.T) []string {
 	t.Helper()
-	page := must(os.ReadFile("../../docs/reference/metrics.md"))(t)
-	var names []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllSubmatch(page, -1) {
-		names = append(names, string(row[1]))
-	}
-	return names
+	return harness.DocumentedMetrics(t, "../../docs/reference/metrics.md", "workload-syncer")
 }
 
 // observer scrapes a syncer over and over, and remembers which values each metric has had.
@@ -37,9 +32,9 @@ type observer struct {
 // observe starts to scrape, until the test ends.
 func (s *syncer) observe() *observer {
 	o := &observer{values: map[string]map[string]bool{}}
-	url := s.url("metrics", "/metrics")
-	repeat(s.t, func() error {
-		_, body, err := ask(s.t.Context(), url)
+	url := s.URL("metrics", "/metrics")
+	repeat(s.T, func() error {
+		_, body, err := ask(s.T.Context(), url)
 		if err != nil {
 			return err
 		}
@@ -102,18 +97,18 @@ func TestA51EveryDocumentedMetricChanges(t *testing.T) {
 		}
 	}
 	restore(l.kcp)
-	s.awaitReady()
+	s.AwaitReady()
 	ns := tn.prepareNamespace()
 
-	tn.down.create(configMap(ns, "taken", "of", "stranger")) // a conflict, and retries
-	tn.up.create(fastConfigMap("taken"))
+	tn.down.Create(configMap(ns, "taken", "of", "stranger")) // a conflict, and retries
+	tn.up.Create(fastConfigMap("taken"))
 	s.awaitMetric(atLeast(1), "workload_syncer_name_conflicts_total")
-	tn.up.delete("ConfigMap", "web", "taken")
-	tn.up.eventuallyGone("ConfigMap", "web", "taken")
-	tn.down.delete("ConfigMap", ns, "taken")
+	tn.up.Delete("ConfigMap", "web", "taken")
+	tn.up.EventuallyGone("ConfigMap", "web", "taken")
+	tn.down.Delete("ConfigMap", ns, "taken")
 
 	tn.putConfigMap("fought") // corrections, until it is a fight
-	copies := tn.down.of("ConfigMap", ns)
+	copies := tn.down.Of("ConfigMap", ns)
 	stop := repeat(t, func() error {
 		_, err := copies.Patch(t.Context(), "fought", types.MergePatchType, []byte(`{"data":{"mode":"slow"}}`), metav1.PatchOptions{})
 		return err
@@ -123,22 +118,22 @@ func TestA51EveryDocumentedMetricChanges(t *testing.T) {
 
 	l.cluster.Cut() // a circuit, and work that waits
 	for i := range 10 {
-		tn.up.create(fastConfigMap(fmt.Sprint("waiting-", i)))
+		tn.up.Create(fastConfigMap(fmt.Sprint("waiting-", i)))
 	}
 	s.awaitMetric(atLeast(1), "recovery_circuit_probes_total", "result=unanswered")
 	restore(l.cluster)
 	tn.copyOf("ConfigMap", "waiting-9", nil)
 	s.awaitMetric(exactly(0), "recovery_circuit_state")
 
-	tn.up.eventually("ConfigMap", "web", "waiting-9", tn.claimed) // an orphan
-	tn.up.merge("ConfigMap", "web", "waiting-9", `metadata: {finalizers: null}`)
-	tn.up.delete("ConfigMap", "web", "waiting-9")
+	tn.up.Eventually("ConfigMap", "web", "waiting-9", tn.claimed) // an orphan
+	tn.up.Merge("ConfigMap", "web", "waiting-9", `metadata: {finalizers: null}`)
+	tn.up.Delete("ConfigMap", "web", "waiting-9")
 	s.awaitMetric(atLeast(1), "workload_syncer_orphans_swept_total")
 
-	if err := tn.up.of("ConfigMap", "web").DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+	if err := tn.up.Of("ConfigMap", "web").DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	tn.down.eventuallyGone("Namespace", "", ns)
+	tn.down.EventuallyGone("Namespace", "", ns)
 
 	names := documentedMetrics(t)
 	env.Eventually(t, soon, func() error {
@@ -159,7 +154,7 @@ func TestA51EveryDocumentedMetricChanges(t *testing.T) {
 	if len(names) < 20 {
 		t.Errorf("the reference names %v", names)
 	}
-	if sum(s.scrape(), "workload_build_info", "program=workload-syncer") != 1 {
+	if sum(s.Scrape(), "workload_build_info", "program=workload-syncer") != 1 {
 		t.Error("workload_build_info is not 1")
 	}
 }

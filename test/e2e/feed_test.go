@@ -13,16 +13,16 @@ func TestA53FeedLabelRemovedByHand(t *testing.T) {
 	t.Parallel()
 	one, two := newTenant(t), newTenant(t)
 	one.startSyncer("--feed=assigned", "--feed-urls="+one.fleet.virtualWorkspace(t), onlyCore)
-	two.up.create(fastConfigMap("kept"), fastConfigMap("unlabelled"))
+	two.up.Create(fastConfigMap("kept"), fastConfigMap("unlabelled"))
 	for _, name := range []string{"kept", "unlabelled"} {
 		two.up.assign("ConfigMap", "web", name, one, workloadv1alpha1.StateSync)
-		one.down.eventually("ConfigMap", one.namespaceOf(two, "web"), name, nil)
-		two.up.eventually("ConfigMap", "web", name, one.claimed)
+		one.down.Eventually("ConfigMap", one.namespaceOf(two, "web"), name, nil)
+		two.up.Eventually("ConfigMap", "web", name, one.claimed)
 	}
-	kept := one.down.mustGet("ConfigMap", one.namespaceOf(two, "web"), "kept")
-	two.up.merge("ConfigMap", "web", "unlabelled", fmt.Sprintf(`metadata: {labels: {%s: null}}`, workloadv1alpha1.StateLabel(one.key)))
-	one.down.eventuallyGone("ConfigMap", one.namespaceOf(two, "web"), "unlabelled")
-	two.up.eventually("ConfigMap", "web", "unlabelled", one.released)
+	kept := one.down.MustGet("ConfigMap", one.namespaceOf(two, "web"), "kept")
+	two.up.Merge("ConfigMap", "web", "unlabelled", fmt.Sprintf(`metadata: {labels: {%s: null}}`, workloadv1alpha1.StateLabel(one.key)))
+	one.down.EventuallyGone("ConfigMap", one.namespaceOf(two, "web"), "unlabelled")
+	two.up.Eventually("ConfigMap", "web", "unlabelled", one.released)
 	if err := one.down.unharmed(kept); err != nil {
 		t.Error(err)
 	}
@@ -32,12 +32,12 @@ func TestA53FeedLabelRemovedByHand(t *testing.T) {
 func TestA53FeedURLsOfTheSyncTarget(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
-	tn.up.create(fastConfigMap("settings"))
+	tn.up.Create(fastConfigMap("settings"))
 	tn.up.assign("ConfigMap", "web", "settings", tn, workloadv1alpha1.StateSync)
 	s := tn.startSyncerWith(syncerOptions{flags: []string{"--feed=assigned"}, mayFail: true})
 	eventually(t, func() error { return s.unready("[-]synctarget", "SyncTarget.status.virtualWorkspaces") })
 	url := tn.fleet.virtualWorkspace(t)
 	tn.patchStatus(fmt.Sprintf(`{virtualWorkspaces: [{syncerURL: %q, upsyncerURL: %q}]}`, url, url))
 	tn.copyOf("ConfigMap", "settings", nil)
-	s.awaitReady()
+	s.AwaitReady()
 }

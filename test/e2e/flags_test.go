@@ -23,9 +23,9 @@ import (
 
 // absent checks that something does not come for a while.
 func (s *side) absent(kind, namespace, name string) {
-	s.t.Helper()
-	remains(s.t, 2*time.Second, func() error {
-		if _, err := s.get(kind, namespace, name); err == nil {
+	s.T.Helper()
+	remains(s.T, 2*time.Second, func() error {
+		if _, err := s.Get(kind, namespace, name); err == nil {
 			return fmt.Errorf("%s %s/%s exists", kind, namespace, name)
 		}
 		return nil
@@ -36,7 +36,7 @@ func TestA53ResourceFilters(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	tn.startSyncer("--resource-filters=configmaps")
-	tn.up.create(`{apiVersion: v1, kind: Secret, metadata: {name: left-out, namespace: web}}`)
+	tn.up.Create(`{apiVersion: v1, kind: Secret, metadata: {name: left-out, namespace: web}}`)
 	tn.putConfigMap("settings")
 	tn.down.absent("Secret", tn.downNamespace("web"), "left-out")
 	tn.awaitTarget(func(u *unstructured.Unstructured) error {
@@ -52,15 +52,15 @@ func TestA53NamespaceSelectors(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	tn.startSyncer("--namespace-selectors=stage=prod", "--namespace-selectors=frozen!=yes", onlyCore)
-	tn.up.create(fastConfigMap("settings"))
+	tn.up.Create(fastConfigMap("settings"))
 	tn.down.absent("ConfigMap", tn.downNamespace("web"), "settings")
 	for _, labels := range []string{`{stage: test}`, `{stage: test, frozen: "yes"}`} {
-		tn.up.merge("Namespace", "", "web", `metadata: {labels: {stage: prod, frozen: null}}`)
+		tn.up.Merge("Namespace", "", "web", `metadata: {labels: {stage: prod, frozen: null}}`)
 		tn.copyOf("ConfigMap", "settings", nil)
-		tn.up.eventually("ConfigMap", "web", "settings", tn.claimed)
-		tn.up.merge("Namespace", "", "web", `metadata: {labels: `+labels+`}`)
-		tn.down.eventuallyGone("ConfigMap", tn.downNamespace("web"), "settings")
-		tn.up.eventually("ConfigMap", "web", "settings", tn.released)
+		tn.up.Eventually("ConfigMap", "web", "settings", tn.claimed)
+		tn.up.Merge("Namespace", "", "web", `metadata: {labels: `+labels+`}`)
+		tn.down.EventuallyGone("ConfigMap", tn.downNamespace("web"), "settings")
+		tn.up.Eventually("ConfigMap", "web", "settings", tn.released)
 	}
 }
 
@@ -83,14 +83,14 @@ func TestA53LabelSelectors(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	tn.startSyncer("--label-selectors=stage=prod", "--label-selectors=frozen!=yes", onlyCore)
-	tn.up.create(fastConfigMap("settings"))
+	tn.up.Create(fastConfigMap("settings"))
 	tn.down.absent("ConfigMap", tn.downNamespace("web"), "settings")
-	tn.up.merge("ConfigMap", "web", "settings", `metadata: {labels: {stage: prod}}`)
+	tn.up.Merge("ConfigMap", "web", "settings", `metadata: {labels: {stage: prod}}`)
 	tn.copyOf("ConfigMap", "settings", nil)
-	tn.up.eventually("ConfigMap", "web", "settings", tn.claimed)
-	tn.up.merge("ConfigMap", "web", "settings", `metadata: {labels: {frozen: "yes"}}`)
-	tn.down.eventuallyGone("ConfigMap", tn.downNamespace("web"), "settings")
-	tn.up.eventually("ConfigMap", "web", "settings", tn.released)
+	tn.up.Eventually("ConfigMap", "web", "settings", tn.claimed)
+	tn.up.Merge("ConfigMap", "web", "settings", `metadata: {labels: {frozen: "yes"}}`)
+	tn.down.EventuallyGone("ConfigMap", tn.downNamespace("web"), "settings")
+	tn.up.Eventually("ConfigMap", "web", "settings", tn.released)
 }
 
 // gate is a fault that holds requests until it is opened, and counts those that it holds.
@@ -127,7 +127,7 @@ func TestA53Workers(t *testing.T) {
 		cluster.inject(g.hold)
 		tn.startSyncerWith(syncerOptions{cluster: cluster.config(), flags: []string{onlyCore, fmt.Sprint("--workers=", workers)}})
 		for i := range 5 {
-			tn.up.create(fastConfigMap(fmt.Sprint("settings-", i)))
+			tn.up.Create(fastConfigMap(fmt.Sprint("settings-", i)))
 		}
 		atOnce := func() error {
 			if held := g.held.Load(); held != workers {
@@ -144,8 +144,8 @@ func TestA53Workers(t *testing.T) {
 
 // passes is how many objects were looked at.
 func (s *syncer) passes() float64 {
-	s.t.Helper()
-	return sum(s.scrape(), "workload_syncer_pass_step_duration_seconds", "step=gather")
+	s.T.Helper()
+	return sum(s.Scrape(), "workload_syncer_pass_step_duration_seconds", "step=gather")
 }
 
 func TestA53ResyncPeriod(t *testing.T) {
@@ -168,7 +168,7 @@ func TestA53ResyncPeriod(t *testing.T) {
 		}
 		return nil
 	})
-	s.terminate()
+	s.Terminate()
 	s = tn.startSyncer("--resync-period=500ms", onlyCore)
 	s.allSynced(1)
 	s.awaitMetric(atLeast(s.passes()+5), "workload_syncer_pass_step_duration_seconds", "step=gather")
@@ -178,7 +178,7 @@ func TestA53HeartbeatPeriod(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	heartbeat := func() any {
-		return field(tn.up.mustGet(syncTargetKind, "", tn.target.Name), "status", "lastSyncerHeartbeatTime")
+		return field(tn.up.MustGet(syncTargetKind, "", tn.target.Name), "status", "lastSyncerHeartbeatTime")
 	}
 	s := tn.startSyncer("--heartbeat-period=1h", onlyCore)
 	tn.awaitTarget(condition("Ready", "True", "Syncing"))
@@ -189,7 +189,7 @@ func TestA53HeartbeatPeriod(t *testing.T) {
 		}
 		return nil
 	})
-	s.terminate()
+	s.Terminate()
 	s = tn.startSyncer("--heartbeat-period=1s", onlyCore)
 	s.awaitMetric(atLeast(1), "workload_syncer_heartbeats_total", "result=success")
 	began := time.Now()
@@ -208,7 +208,7 @@ func TestA53StatusWindow(t *testing.T) {
 		return fmt.Sprintf(`{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: %s, namespace: web}, spec: {defaultBackend: {service: {name: front, port: {number: 80}}}}}`, name)
 	}
 	change := func(name, host string) {
-		tn.down.merge(kind, tn.downNamespace("web"), name, fmt.Sprintf(`status: {loadBalancer: {ingress: [{hostname: %s}]}}`, host), "status")
+		tn.down.Merge(kind, tn.downNamespace("web"), name, fmt.Sprintf(`status: {loadBalancer: {ingress: [{hostname: %s}]}}`, host), "status")
 	}
 	shows := func(host string) func(*unstructured.Unstructured) error {
 		return func(u *unstructured.Unstructured) error {
@@ -219,18 +219,18 @@ func TestA53StatusWindow(t *testing.T) {
 		}
 	}
 	s := tn.startSyncer("--status-window=1h", "--resource-filters=ingresses.networking.k8s.io")
-	tn.up.create(ingress("front"))
+	tn.up.Create(ingress("front"))
 	tn.copyOf(kind, "front", nil)
 	change("front", "first.example.com")
-	tn.up.eventually(kind, "web", "front", shows("first.example.com"))
+	tn.up.Eventually(kind, "web", "front", shows("first.example.com"))
 	change("front", "second.example.com")
-	remains(t, 3*time.Second, func() error { return shows("first.example.com")(tn.up.mustGet(kind, "web", "front")) })
-	s.terminate()
+	remains(t, 3*time.Second, func() error { return shows("first.example.com")(tn.up.MustGet(kind, "web", "front")) })
+	s.Terminate()
 
 	tn.startSyncer("--status-window=0", "--resource-filters=ingresses.networking.k8s.io")
 	for _, host := range []string{"second.example.com", "third.example.com"} {
 		change("front", host)
-		tn.up.eventually(kind, "web", "front", shows(host))
+		tn.up.Eventually(kind, "web", "front", shows(host))
 	}
 }
 
@@ -239,13 +239,13 @@ func TestA53NamespaceCleanDelay(t *testing.T) {
 	tn := newTenant(t)
 	s := tn.startSyncer("--namespace-clean-delay=1h", onlyCore)
 	tn.putConfigMap("settings")
-	namespace := tn.down.mustGet("Namespace", "", tn.downNamespace("web"))
-	tn.up.delete("ConfigMap", "web", "settings")
-	tn.up.eventuallyGone("ConfigMap", "web", "settings")
+	namespace := tn.down.MustGet("Namespace", "", tn.downNamespace("web"))
+	tn.up.Delete("ConfigMap", "web", "settings")
+	tn.up.EventuallyGone("ConfigMap", "web", "settings")
 	remains(t, 8*time.Second, func() error { return tn.down.unharmed(namespace) })
-	s.terminate()
+	s.Terminate()
 	tn.startSyncer("--namespace-clean-delay=0s", onlyCore)
-	tn.down.eventuallyGone("Namespace", "", namespace.GetName())
+	tn.down.EventuallyGone("Namespace", "", namespace.GetName())
 }
 
 // pace records when requests came.
@@ -292,7 +292,7 @@ func TestA53Rates(t *testing.T) {
 			kcp.inject(measured.note)
 			cluster.inject(measured.note)
 			for i := range objects {
-				tn.up.create(fastConfigMap(fmt.Sprint("settings-", i)))
+				tn.up.Create(fastConfigMap(fmt.Sprint("settings-", i)))
 			}
 			tn.startSyncerWith(syncerOptions{kcp: kcp.config(), cluster: cluster.config(), flags: append(tc.flags, "--resource-filters=configmaps"), mayFail: true})
 			var took time.Duration
@@ -333,7 +333,7 @@ func TestA53BindAddressAndPorts(t *testing.T) {
 		}
 	}
 	tn.refuses(syncerOptions{flags: flags}, "--health-port", "in use") // they are taken
-	s.terminate()
+	s.Terminate()
 }
 
 func TestA53SwitchedOffServers(t *testing.T) {
@@ -358,12 +358,12 @@ func TestA53Profiling(t *testing.T) {
 		{[]string{onlyCore, "--enable-profiling", "--enable-tmc-metrics=false"}, http.StatusOK, http.StatusNotFound},
 	} {
 		s := tn.startSyncer(tc.flags...)
-		profile, _ := s.ask("metrics", "/debug/pprof/goroutine?debug=1")
-		metrics, _ := s.ask("metrics", "/metrics")
+		profile, _ := s.Ask("metrics", "/debug/pprof/goroutine?debug=1")
+		metrics, _ := s.Ask("metrics", "/metrics")
 		if profile != tc.profile || metrics != tc.metrics {
 			t.Errorf("%v: profile %d, metrics %d", tc.flags, profile, metrics)
 		}
-		s.terminate()
+		s.Terminate()
 	}
 }
 
@@ -381,7 +381,7 @@ func TestA53Tracing(t *testing.T) {
 	around := []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_BSP_SCHEDULE_DELAY=100"}
 	s := tn.startSyncerWith(syncerOptions{flags: []string{onlyCore}, env: around})
 	tn.putConfigMap("untraced")
-	s.terminate()
+	s.Terminate()
 	if n := received.Load(); n != 0 {
 		t.Errorf("%d batches of spans without the flag", n)
 	}
@@ -404,15 +404,15 @@ func TestA53Recovery(t *testing.T) {
 			tn := newTenant(t)
 			l := tn.newLinks()
 			s := tn.startSyncerWith(tn.through(l, onlyCore, fmt.Sprint("--enable-tmc-recovery=", enabled)))
-			s.awaitReady()
+			s.AwaitReady()
 			tn.putConfigMap("before")
 			l.cluster.Cut()
-			tn.up.create(fastConfigMap("after"))
+			tn.up.Create(fastConfigMap("after"))
 			if enabled {
 				s.awaitMetric(atLeast(1), "recovery_circuit_probes_total", "server=cluster", "result=unanswered")
 			} else {
 				s.awaitMetric(atLeast(6), "workload_syncer_retries_total", "resource=configmaps") // more than a circuit allows
-				if opened := sum(s.scrape(), "recovery_circuit_transitions_total"); opened != 0 {
+				if opened := sum(s.Scrape(), "recovery_circuit_transitions_total"); opened != 0 {
 					t.Errorf("%v circuits were opened", opened)
 				}
 			}
@@ -441,8 +441,8 @@ func TestA53Logging(t *testing.T) {
 		s := tn.startSyncerWith(syncerOptions{flags: append(tc.flags, onlyCore), mayFail: true})
 		name := fmt.Sprint("settings-", i)
 		tn.putConfigMap(name)
-		tn.up.eventually("ConfigMap", "web", name, tn.claimed)
-		s.terminate()
+		tn.up.Eventually("ConfigMap", "web", name, tn.claimed)
+		s.Terminate()
 		log := s.Output()
 		if strings.Contains(log, change) != tc.changes || strings.Contains(log, decision) != tc.decisions {
 			t.Errorf("%v: changes %v, decisions %v", tc.flags, strings.Contains(log, change), strings.Contains(log, decision))
@@ -451,7 +451,7 @@ func TestA53Logging(t *testing.T) {
 	s := tn.startSyncerWith(syncerOptions{flags: []string{"--logging-format=json", "--log-flush-frequency=100ms", "-v=2", onlyCore}, mayFail: true})
 	tn.putConfigMap("settings-json")
 	s.says(`"msg":"Creating the copy"`)
-	s.terminate()
+	s.Terminate()
 	for line := range strings.Lines(s.Output()) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("not JSON: %s", line)

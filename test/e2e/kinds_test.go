@@ -24,7 +24,7 @@ func TestA20AllocatedAddressesAreLeftToTheCluster(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	tn.startSyncer()
-	tn.up.create(`
+	tn.up.Create(`
 apiVersion: v1
 kind: Service
 metadata: {name: front, namespace: web}
@@ -37,7 +37,7 @@ spec:
   ports: [{name: http, port: 80, nodePort: 0}]
 `)
 	given := tn.copyOf("Service", "front", allocated)
-	tn.up.merge("Service", "web", "front", `spec: {ports: [{name: http, port: 8080}], selector: {app: back}}`)
+	tn.up.Merge("Service", "web", "front", `spec: {ports: [{name: http, port: 8080}], selector: {app: back}}`)
 	changed := tn.copyOf("Service", "front", all(has("back", "spec", "selector", "app"), allocated))
 	for _, name := range []string{"clusterIP", "clusterIPs", "healthCheckNodePort"} {
 		if err := has(field(given, "spec", name), "spec", name)(changed); err != nil {
@@ -49,8 +49,8 @@ spec:
 			t.Errorf("we have made ourselves the owner of %s", name)
 		}
 	}
-	tn.down.merge("Service", tn.downNamespace("web"), "front", `status: {loadBalancer: {ingress: [{ip: 192.0.2.7}]}}`, "status")
-	home := tn.up.eventually("Service", "web", "front", func(u *unstructured.Unstructured) error {
+	tn.down.Merge("Service", tn.downNamespace("web"), "front", `status: {loadBalancer: {ingress: [{ip: 192.0.2.7}]}}`, "status")
+	home := tn.up.Eventually("Service", "web", "front", func(u *unstructured.Unstructured) error {
 		if ingress, _, _ := unstructured.NestedSlice(u.Object, "status", "loadBalancer", "ingress"); len(ingress) != 1 {
 			return fmt.Errorf("status.loadBalancer.ingress is %v", ingress)
 		}
@@ -98,18 +98,18 @@ func TestA20CollidingAddressIsTold(t *testing.T) {
 		return fmt.Sprintf(`{apiVersion: v1, kind: Service, metadata: {name: %s, namespace: web}, spec: {type: NodePort, clusterIP: %s, ports: [{port: 80, nodePort: %d}]}}`, name, ip, port)
 	}
 	const ip, port = "10.96.200.21", 31921
-	tn.up.create(service("first", ip, port))
+	tn.up.Create(service("first", ip, port))
 	tn.copyOf("Service", "first", has(ip, "spec", "clusterIP"))
 
-	tn.up.create(service("same-address", ip, port+1), service("same-port", "10.96.200.22", port))
-	tn.up.eventually("Service", "web", "same-address", tn.says(workloadv1alpha1.ReasonInvalid, ip, "already allocated"))
+	tn.up.Create(service("same-address", ip, port+1), service("same-port", "10.96.200.22", port))
+	tn.up.Eventually("Service", "web", "same-address", tn.says(workloadv1alpha1.ReasonInvalid, ip, "already allocated"))
 	tn.awaitEvent("web", "same-address", workloadv1alpha1.ReasonInvalid)
-	tn.up.eventually("Service", "web", "same-port", tn.says(workloadv1alpha1.ReasonInvalid, strconv.Itoa(port), "already allocated"))
+	tn.up.Eventually("Service", "web", "same-port", tn.says(workloadv1alpha1.ReasonInvalid, strconv.Itoa(port), "already allocated"))
 
-	tn.up.delete("Service", "web", "first")
+	tn.up.Delete("Service", "web", "first")
 	tn.copyOf("Service", "same-address", has(ip, "spec", "clusterIP"))
 	tn.copyOf("Service", "same-port", has("10.96.200.22", "spec", "clusterIP"))
-	tn.up.eventually("Service", "web", "same-address", tn.saysNothing)
+	tn.up.Eventually("Service", "web", "same-address", tn.saysNothing)
 }
 
 // A Job runs once, also one that was exported from another cluster with the selector and labels that an API server gave
@@ -118,7 +118,7 @@ func TestA21JobRunsOnce(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	tn.startSyncer()
-	tn.up.create(job("once", "{}"), `
+	tn.up.Create(job("once", "{}"), `
 apiVersion: batch/v1
 kind: Job
 metadata: {name: exported, namespace: web, labels: {batch.kubernetes.io/controller-uid: 11111111-2222-3333-4444-555555555555, batch.kubernetes.io/job-name: exported}}
@@ -129,12 +129,12 @@ spec:
     spec: {restartPolicy: Never, containers: [{name: main, image: "example.com/once:1"}]}
 `)
 	for _, name := range []string{"once", "exported"} {
-		tn.up.eventually("batch/v1 Job", "web", name, all(has(1, "status", "succeeded"), isComplete))
+		tn.up.Eventually("batch/v1 Job", "web", name, all(has(1, "status", "succeeded"), isComplete))
 		before := tn.copyOf("batch/v1 Job", name, nil)
-		tn.up.merge("batch/v1 Job", "web", name, `{metadata: {labels: {later: change}}, spec: {ttlSecondsAfterFinished: 86400}}`)
+		tn.up.Merge("batch/v1 Job", "web", name, `{metadata: {labels: {later: change}}, spec: {ttlSecondsAfterFinished: 86400}}`)
 		tn.copyOf("batch/v1 Job", name, all(
 			has("change", "metadata", "labels", "later"), has(86400, "spec", "ttlSecondsAfterFinished"), has(before.GetUID(), "metadata", "uid")))
-		tn.up.eventually("batch/v1 Job", "web", name, tn.saysNothing)
+		tn.up.Eventually("batch/v1 Job", "web", name, tn.saysNothing)
 		if pods := tn.podsOf("job-name=" + name); len(pods) != 1 {
 			t.Errorf("%s has made %d pods", name, len(pods))
 		}
@@ -148,31 +148,31 @@ func TestA21FinishedJobIsNotRunAgain(t *testing.T) {
 	tn := newTenant(t)
 	s := tn.startSyncer()
 	namespace := tn.prepareNamespace()
-	tn.up.create(job("at-once", "{}"), job("by-hand", "{}"))
-	tn.up.merge("batch/v1 Job", "web", "at-once", `spec: {ttlSecondsAfterFinished: 0}`)
-	tn.up.eventually("batch/v1 Job", "web", "by-hand", isComplete)
-	tn.down.delete("batch/v1 Job", namespace, "by-hand")
+	tn.up.Create(job("at-once", "{}"), job("by-hand", "{}"))
+	tn.up.Merge("batch/v1 Job", "web", "at-once", `spec: {ttlSecondsAfterFinished: 0}`)
+	tn.up.Eventually("batch/v1 Job", "web", "by-hand", isComplete)
+	tn.down.Delete("batch/v1 Job", namespace, "by-hand")
 	finished := []string{"at-once", "by-hand"}
 	for _, name := range finished {
-		tn.up.eventually("batch/v1 Job", "web", name, all(isComplete, has(1, "status", "succeeded")))
-		tn.down.eventuallyGone("batch/v1 Job", namespace, name)
-		tn.up.merge("batch/v1 Job", "web", name, `metadata: {labels: {later: change}}`)
+		tn.up.Eventually("batch/v1 Job", "web", name, all(isComplete, has(1, "status", "succeeded")))
+		tn.down.EventuallyGone("batch/v1 Job", namespace, name)
+		tn.up.Merge("batch/v1 Job", "web", name, `metadata: {labels: {later: change}}`)
 	}
-	s.terminate()
+	s.Terminate()
 	tn.startSyncer()
-	tn.up.create(job("last", "{}"))
+	tn.up.Create(job("last", "{}"))
 	tn.copyOf("batch/v1 Job", "last", nil) // whatever was to be made is made by now
 	remains(t, time.Second, func() error {
 		for _, name := range finished {
-			if _, err := tn.down.get("batch/v1 Job", namespace, name); !apierrors.IsNotFound(err) {
+			if _, err := tn.down.Get("batch/v1 Job", namespace, name); !apierrors.IsNotFound(err) {
 				return fmt.Errorf("%s runs again, or: %w", name, err)
 			}
 		}
 		return nil
 	})
 	for _, name := range finished {
-		tn.up.delete("batch/v1 Job", "web", name)
-		tn.up.eventuallyGone("batch/v1 Job", "web", name)
+		tn.up.Delete("batch/v1 Job", "web", name)
+		tn.up.EventuallyGone("batch/v1 Job", "web", name)
 	}
 }
 
@@ -199,7 +199,7 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: 
 // podsOf are the names of the pods in the copy of the namespace web.
 func (tn *tenant) podsOf(selector string) []string {
 	tn.t.Helper()
-	list := must(tn.down.typed.CoreV1().Pods(tn.downNamespace("web")).List(tn.t.Context(), metav1.ListOptions{LabelSelector: selector}))(tn.t)
+	list := must(tn.down.Typed.CoreV1().Pods(tn.downNamespace("web")).List(tn.t.Context(), metav1.ListOptions{LabelSelector: selector}))(tn.t)
 	var names []string
 	for i := range list.Items {
 		names = append(names, list.Items[i].Name)
@@ -213,11 +213,11 @@ func TestA22DeletedJobLeavesNoPods(t *testing.T) {
 	tn := newTenant(t)
 	tn.startSyncer()
 	namespace := tn.prepareNamespace()
-	tn.up.create(job("once", "{}"))
-	tn.up.eventually("batch/v1 Job", "web", "once", has(1, "status", "succeeded"))
-	tn.up.delete("batch/v1 Job", "web", "once")
-	tn.up.eventuallyGone("batch/v1 Job", "web", "once")
-	tn.down.eventuallyGone("batch/v1 Job", namespace, "once")
+	tn.up.Create(job("once", "{}"))
+	tn.up.Eventually("batch/v1 Job", "web", "once", has(1, "status", "succeeded"))
+	tn.up.Delete("batch/v1 Job", "web", "once")
+	tn.up.EventuallyGone("batch/v1 Job", "web", "once")
+	tn.down.EventuallyGone("batch/v1 Job", namespace, "once")
 	eventually(t, func() error {
 		if pods := tn.podsOf("job-name=once"); len(pods) > 0 {
 			return fmt.Errorf("pods are left behind: %v", pods)
@@ -234,24 +234,24 @@ func TestA23ImmutableFieldIsTold(t *testing.T) {
 	tn := newTenant(t)
 	tn.startSyncer()
 	const kind = "apps/v1 Deployment"
-	tn.up.create(deployment("web", "fixed", 1))
+	tn.up.Create(deployment("web", "fixed", 1))
 	before := tn.copyOf(kind, "fixed", has(1, "status", "availableReplicas"))
 	relabel := func(app string) string {
 		return fmt.Sprintf(`spec: {selector: {matchLabels: {app: %[1]s}}, template: {metadata: {labels: {app: %[1]s}}}}`, app)
 	}
-	tn.up.merge(kind, "web", "fixed", relabel("other"))
-	tn.up.eventually(kind, "web", "fixed", tn.says(workloadv1alpha1.ReasonImmutableField, "spec.selector", "immutable"))
+	tn.up.Merge(kind, "web", "fixed", relabel("other"))
+	tn.up.Eventually(kind, "web", "fixed", tn.says(workloadv1alpha1.ReasonImmutableField, "spec.selector", "immutable"))
 	tn.awaitEvent("web", "fixed", workloadv1alpha1.ReasonImmutableField)
 	tn.copyOf(kind, "fixed", all(has("fixed", "spec", "selector", "matchLabels", "app"), has(before.GetUID(), "metadata", "uid")))
 
-	tn.up.merge(kind, "web", "fixed", relabel("fixed"))
-	tn.up.eventually(kind, "web", "fixed", tn.saysNothing)
+	tn.up.Merge(kind, "web", "fixed", relabel("fixed"))
+	tn.up.Eventually(kind, "web", "fixed", tn.saysNothing)
 
-	tn.up.merge(kind, "web", "fixed", relabel("other"))
-	tn.up.eventually(kind, "web", "fixed", tn.says(workloadv1alpha1.ReasonImmutableField))
-	tn.up.merge(kind, "web", "fixed", fmt.Sprintf(`metadata: {annotations: {%s: Recreate}}`, workloadv1alpha1.ImmutablePolicyAnnotation))
+	tn.up.Merge(kind, "web", "fixed", relabel("other"))
+	tn.up.Eventually(kind, "web", "fixed", tn.says(workloadv1alpha1.ReasonImmutableField))
+	tn.up.Merge(kind, "web", "fixed", fmt.Sprintf(`metadata: {annotations: {%s: Recreate}}`, workloadv1alpha1.ImmutablePolicyAnnotation))
 	tn.copyOf(kind, "fixed", all(has("other", "spec", "selector", "matchLabels", "app"), isNot(before)))
-	tn.up.eventually(kind, "web", "fixed", all(tn.saysNothing, has(1, "status", "availableReplicas"), has(4, "status", "observedGeneration")))
+	tn.up.Eventually(kind, "web", "fixed", all(tn.saysNothing, has(1, "status", "availableReplicas"), has(4, "status", "observedGeneration")))
 }
 
 // A PersistentVolumeClaim is never made anew, whatever the policy: its data would be lost.
@@ -260,11 +260,11 @@ func TestA23ClaimIsNeverRecreated(t *testing.T) {
 	tn := newTenant(t)
 	tn.startSyncer()
 	class := tn.createVolume()
-	tn.up.create(claim("data", class, workloadv1alpha1.ImmutablePolicyAnnotation+": Recreate"))
-	tn.up.eventually("PersistentVolumeClaim", "web", "data", has("Bound", "status", "phase"))
+	tn.up.Create(claim("data", class, workloadv1alpha1.ImmutablePolicyAnnotation+": Recreate"))
+	tn.up.Eventually("PersistentVolumeClaim", "web", "data", has("Bound", "status", "phase"))
 	before := tn.copyOf("PersistentVolumeClaim", "data", nil)
-	tn.up.merge("PersistentVolumeClaim", "web", "data", `spec: {storageClassName: another}`)
-	tn.up.eventually("PersistentVolumeClaim", "web", "data", tn.says(workloadv1alpha1.ReasonImmutableField, "immutable"))
+	tn.up.Merge("PersistentVolumeClaim", "web", "data", `spec: {storageClassName: another}`)
+	tn.up.Eventually("PersistentVolumeClaim", "web", "data", tn.says(workloadv1alpha1.ReasonImmutableField, "immutable"))
 	remains(t, time.Second, func() error {
 		return all(isSameAs(before), has(class, "spec", "storageClassName"), has("Bound", "status", "phase"))(tn.copyOf("PersistentVolumeClaim", "data", nil))
 	})
@@ -279,9 +279,9 @@ func claim(name, class string, annotations ...string) string {
 func (tn *tenant) createVolume() (class string) {
 	tn.t.Helper()
 	class = "e2e-" + rand.String(8)
-	tn.down.create(fmt.Sprintf(`{apiVersion: v1, kind: PersistentVolume, metadata: {name: %[1]s},
+	tn.down.Create(fmt.Sprintf(`{apiVersion: v1, kind: PersistentVolume, metadata: {name: %[1]s},
   spec: {storageClassName: %[1]s, accessModes: [ReadWriteOnce], capacity: {storage: 1Gi}, hostPath: {path: /tmp}}}`, class))
-	volumes := tn.down.of("PersistentVolume", "")
+	volumes := tn.down.Of("PersistentVolume", "")
 	tn.t.Cleanup(func() { _ = volumes.Delete(context.Background(), class, metav1.DeleteOptions{}) })
 	return class
 }
@@ -296,15 +296,15 @@ func TestA24BigObjectsAndLastAppliedAnnotation(t *testing.T) {
 	big, value := parse(t, configMap("web", "big", "mode", "ours")), strings.Repeat("0123456789abcdef", 40<<10)
 	big.SetAnnotations(map[string]string{lastApplied: strings.Repeat("y", 200<<10), "example.com/note": "kept"})
 	_ = unstructured.SetNestedField(big.Object, value, "data", "big")
-	must(tn.up.client(big).Create(t.Context(), big, metav1.CreateOptions{}))(t)
+	must(tn.up.Client(big).Create(t.Context(), big, metav1.CreateOptions{}))(t)
 
 	copied := tn.copyOf("ConfigMap", "big", all(has("kept", "metadata", "annotations", "example.com/note"), has("ours", "data", "mode")))
-	tn.up.merge("ConfigMap", "web", "big", `data: {mode: changed}`)
+	tn.up.Merge("ConfigMap", "web", "big", `data: {mode: changed}`)
 	copied = tn.copyOf("ConfigMap", "big", all(has("changed", "data", "mode"), isSameAs(copied)))
 	if field(copied, "data", "big") != value {
 		t.Error("the content is another one")
 	}
-	original := tn.up.mustGet("ConfigMap", "web", "big")
+	original := tn.up.MustGet("ConfigMap", "web", "big")
 	if len(original.GetAnnotations()[lastApplied]) != 200<<10 {
 		t.Error("the annotation of the original was touched")
 	}
@@ -328,13 +328,13 @@ func TestA25ServiceAccounts(t *testing.T) {
 	tn := newTenant(t)
 	tn.startSyncer()
 	namespace := tn.prepareNamespace()
-	certificate := tn.down.eventually("ConfigMap", namespace, "kube-root-ca.crt", nil)
-	account := tn.down.eventually("ServiceAccount", namespace, "default", nil)
-	tn.up.eventually("ConfigMap", "web", "kube-root-ca.crt", has(nil, "metadata", "finalizers"))
-	tn.up.eventually("ServiceAccount", "web", "default", has(nil, "metadata", "finalizers"))
+	certificate := tn.down.Eventually("ConfigMap", namespace, "kube-root-ca.crt", nil)
+	account := tn.down.Eventually("ServiceAccount", namespace, "default", nil)
+	tn.up.Eventually("ConfigMap", "web", "kube-root-ca.crt", has(nil, "metadata", "finalizers"))
+	tn.up.Eventually("ServiceAccount", "web", "default", has(nil, "metadata", "finalizers"))
 
-	tn.up.merge("ServiceAccount", "web", "default", `metadata: {labels: {app: web}}`)
-	tn.up.create(
+	tn.up.Merge("ServiceAccount", "web", "default", `metadata: {labels: {app: web}}`)
+	tn.up.Create(
 		`{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {name: token, namespace: web, annotations: {kubernetes.io/service-account.name: default}}}`,
 		`{apiVersion: v1, kind: Secret, metadata: {name: pull, namespace: web}, stringData: {password: secret}}`,
 		`{apiVersion: v1, kind: ServiceAccount, metadata: {name: builder, namespace: web}, imagePullSecrets: [{name: pull}]}`,
@@ -344,10 +344,10 @@ func TestA25ServiceAccounts(t *testing.T) {
 		t.Errorf("imagePullSecrets is %v", names)
 	}
 	tn.copyOf("Secret", "pull", tn.isOurs)
-	tn.up.merge("ServiceAccount", "web", "builder", `metadata: {labels: {app: web}}`)
+	tn.up.Merge("ServiceAccount", "web", "builder", `metadata: {labels: {app: web}}`)
 	tn.copyOf("ServiceAccount", "builder", has("web", "metadata", "labels", "app")) // by now the others would be there too
 	remains(t, time.Second, func() error {
-		_, err := tn.down.get("Secret", namespace, "token")
+		_, err := tn.down.Get("Secret", namespace, "token")
 		if err == nil {
 			return errors.New("the token was copied")
 		}
@@ -355,7 +355,7 @@ func TestA25ServiceAccounts(t *testing.T) {
 	})
 	for _, object := range []string{"ConfigMap kube-root-ca.crt", "ServiceAccount default", "Secret token"} {
 		kind, name, _ := strings.Cut(object, " ")
-		if err := all(has(nil, "metadata", "finalizers"), tn.saysNothing)(tn.up.mustGet(kind, "web", name)); err != nil {
+		if err := all(has(nil, "metadata", "finalizers"), tn.saysNothing)(tn.up.MustGet(kind, "web", name)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -373,7 +373,7 @@ func TestA26CustomResourcesSyncBothWays(t *testing.T) {
 		up := down.in("v1", "v2")
 		tn.down.define(down)
 		tn.up.define(up)
-		tn.up.create(up.object("web", name, "size: 1"))
+		tn.up.Create(up.object("web", name, "size: 1"))
 	}
 	tn.startSyncer()
 	for name, down := range types {
@@ -383,12 +383,12 @@ func TestA26CustomResourcesSyncBothWays(t *testing.T) {
 		if down.status {
 			subresources = []string{"status"}
 		}
-		tn.down.merge(down.kind(), tn.downNamespace("web"), name, `status: {phase: Running}`, subresources...)
-		tn.up.eventually(up.kind(), "web", name, has("Running", "status", "phase"))
-		tn.up.merge(up.kind(), "web", name, `spec: {size: 2, mode: fast}`)
+		tn.down.Merge(down.kind(), tn.downNamespace("web"), name, `status: {phase: Running}`, subresources...)
+		tn.up.Eventually(up.kind(), "web", name, has("Running", "status", "phase"))
+		tn.up.Merge(up.kind(), "web", name, `spec: {size: 2, mode: fast}`)
 		tn.copyOf(down.kind(), name, all(has(2, "spec", "size"), has("fast", "spec", "mode"), has("Running", "status", "phase")))
-		tn.up.delete(up.kind(), "web", name)
-		tn.up.eventuallyGone(up.kind(), "web", name)
+		tn.up.Delete(up.kind(), "web", name)
+		tn.up.EventuallyGone(up.kind(), "web", name)
 	}
 }
 
@@ -400,15 +400,15 @@ func TestA26TypeThatAppearsLaterIsPickedUp(t *testing.T) {
 	upFirst, downFirst := newCustomType("Gear", "Namespaced", "v1"), newCustomType("Wheel", "Namespaced", "v1")
 	tn.up.define(upFirst)
 	tn.down.define(downFirst)
-	tn.up.create(upFirst.object("web", "early", "size: 1"))
+	tn.up.Create(upFirst.object("web", "early", "size: 1"))
 	tn.up.define(downFirst)
-	tn.up.create(downFirst.object("web", "late", "size: 1"))
+	tn.up.Create(downFirst.object("web", "late", "size: 1"))
 	tn.copyOf(downFirst.kind(), "late", has(1, "spec", "size"))
 
-	tn.up.eventually(upFirst.kind(), "web", "early", tn.says(workloadv1alpha1.ReasonNotServed, upFirst.crd()))
+	tn.up.Eventually(upFirst.kind(), "web", "early", tn.says(workloadv1alpha1.ReasonNotServed, upFirst.crd()))
 	tn.down.define(upFirst)
 	tn.copyOf(upFirst.kind(), "early", has(1, "spec", "size"))
-	tn.up.eventually(upFirst.kind(), "web", "early", tn.saysNothing)
+	tn.up.Eventually(upFirst.kind(), "web", "early", tn.saysNothing)
 }
 
 // When the physical cluster no longer serves a type, its objects upstream live on, are told why nothing happens, and can be
@@ -421,28 +421,28 @@ func TestA26TypeThatGoesAway(t *testing.T) {
 	for _, c := range []customType{below, above} {
 		tn.down.define(c)
 		tn.up.define(c)
-		tn.up.create(c.object("web", "thing", "size: 1"))
+		tn.up.Create(c.object("web", "thing", "size: 1"))
 		tn.copyOf(c.kind(), "thing", nil)
-		tn.up.eventually(c.kind(), "web", "thing", tn.claimed)
+		tn.up.Eventually(c.kind(), "web", "thing", tn.claimed)
 	}
-	tn.up.create(configMap("web", "other", "mode", "first"))
+	tn.up.Create(configMap("web", "other", "mode", "first"))
 
-	tn.down.delete(crdKind, "", below.crd())
-	tn.down.eventuallyGone(crdKind, "", below.crd())
-	tn.up.eventually(below.kind(), "web", "thing", tn.says(workloadv1alpha1.ReasonNotServed, below.crd()))
-	tn.up.delete(below.kind(), "web", "thing")
-	tn.up.eventuallyGone(below.kind(), "web", "thing")
+	tn.down.Delete(crdKind, "", below.crd())
+	tn.down.EventuallyGone(crdKind, "", below.crd())
+	tn.up.Eventually(below.kind(), "web", "thing", tn.says(workloadv1alpha1.ReasonNotServed, below.crd()))
+	tn.up.Delete(below.kind(), "web", "thing")
+	tn.up.EventuallyGone(below.kind(), "web", "thing")
 
-	tn.up.delete(crdKind, "", above.crd())
-	tn.up.eventuallyGone(crdKind, "", above.crd())
-	tn.down.eventuallyGone(above.kind(), tn.downNamespace("web"), "thing")
+	tn.up.Delete(crdKind, "", above.crd())
+	tn.up.EventuallyGone(crdKind, "", above.crd())
+	tn.down.EventuallyGone(above.kind(), tn.downNamespace("web"), "thing")
 
-	tn.up.merge("ConfigMap", "web", "other", `data: {mode: second}`) // nothing else is concerned
+	tn.up.Merge("ConfigMap", "web", "other", `data: {mode: second}`) // nothing else is concerned
 	tn.copyOf("ConfigMap", "other", has("second", "data", "mode"))
-	if code, body := s.ask("health", "/readyz?verbose"); code != 200 {
+	if code, body := s.Ask("health", "/readyz?verbose"); code != 200 {
 		t.Errorf("readyz: %d\n%s", code, body)
 	}
-	tn.up.eventually("workload.kcp.io/v1alpha1 SyncTarget", "", "target", func(u *unstructured.Unstructured) error {
+	tn.up.Eventually("workload.kcp.io/v1alpha1 SyncTarget", "", "target", func(u *unstructured.Unstructured) error {
 		resources, _, _ := unstructured.NestedSlice(u.Object, "status", "syncedResources")
 		for _, r := range resources {
 			if group := r.(map[string]any)["group"]; group == above.group {
@@ -487,7 +487,7 @@ var kindCases = []kindCase{
 		kind: "networking.k8s.io/v1 Ingress", name: "entry",
 		spec: `spec: {rules: [{host: example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: front, port: {number: 80}}}}]}}]}`,
 		controller: func(tn *tenant) {
-			tn.down.merge("networking.k8s.io/v1 Ingress", tn.downNamespace("web"), "entry", `status: {loadBalancer: {ingress: [{ip: 192.0.2.9}]}}`, "status")
+			tn.down.Merge("networking.k8s.io/v1 Ingress", tn.downNamespace("web"), "entry", `status: {loadBalancer: {ingress: [{ip: 192.0.2.9}]}}`, "status")
 		},
 		home:   has("[map[ip:192.0.2.9]]", "status", "loadBalancer", "ingress"),
 		change: `spec: {ingressClassName: other}`, seen: has("other", "spec", "ingressClassName"),
@@ -541,36 +541,36 @@ func TestKindsSync(t *testing.T) {
 	tn := newTenant(t)
 	tn.startSyncer()
 	class := tn.createVolume()
-	tn.up.create(claim("data", class))
+	tn.up.Create(claim("data", class))
 	for _, c := range kindCases {
 		apiVersion, kind, found := strings.Cut(c.kind, " ")
 		if !found {
 			apiVersion, kind = "v1", c.kind
 		}
-		tn.up.create(fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: web}\n%s", apiVersion, kind, c.name, c.spec))
+		tn.up.Create(fmt.Sprintf("apiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: web}\n%s", apiVersion, kind, c.name, c.spec))
 	}
 	for _, c := range kindCases {
 		tn.copyOf(c.kind, c.name, tn.isOurs)
 		if c.controller != nil {
 			c.controller(tn)
 		}
-		tn.up.eventually(c.kind, "web", c.name, all(c.check, tn.saysNothing))
-		tn.up.merge(c.kind, "web", c.name, c.change)
+		tn.up.Eventually(c.kind, "web", c.name, all(c.check, tn.saysNothing))
+		tn.up.Merge(c.kind, "web", c.name, c.change)
 		tn.copyOf(c.kind, c.name, c.seen)
 	}
-	tn.up.eventually("PersistentVolumeClaim", "web", "data", all(has("Bound", "status", "phase"), has(nil, "spec", "volumeName")))
+	tn.up.Eventually("PersistentVolumeClaim", "web", "data", all(has("Bound", "status", "phase"), has(nil, "spec", "volumeName")))
 	tn.copyOf("PersistentVolumeClaim", "data", has(class, "spec", "volumeName"))
 	tn.checkRelocated()
 	env.Eventually(t, 2*soon, func() error { // its schedule has come up once
-		if field(tn.up.mustGet("batch/v1 CronJob", "web", "often"), "status", "lastScheduleTime") == nil {
+		if field(tn.up.MustGet("batch/v1 CronJob", "web", "often"), "status", "lastScheduleTime") == nil {
 			return errors.New("the CronJob has not run yet")
 		}
 		return nil
 	})
 	for _, c := range kindCases {
-		tn.up.delete(c.kind, "web", c.name)
-		tn.up.eventuallyGone(c.kind, "web", c.name)
-		tn.down.eventuallyGone(c.kind, tn.downNamespace("web"), c.name)
+		tn.up.Delete(c.kind, "web", c.name)
+		tn.up.EventuallyGone(c.kind, "web", c.name)
+		tn.down.EventuallyGone(c.kind, tn.downNamespace("web"), c.name)
 	}
 }
 
@@ -598,24 +598,24 @@ func TestRolloutStatusTellsTheTruth(t *testing.T) {
 	tn := newTenant(t)
 	tn.startSyncer()
 	const kind = "apps/v1 Deployment"
-	tn.up.create(deployment("web", "rolling", 2))
-	tn.up.eventually(kind, "web", "rolling", rolledOut)
+	tn.up.Create(deployment("web", "rolling", 2))
+	tn.up.Eventually(kind, "web", "rolling", rolledOut)
 	for _, replicas := range []int{3, 4} {
-		tn.down.merge(kind, tn.downNamespace("web"), "rolling", fmt.Sprintf(`spec: {replicas: %d}`, replicas))
+		tn.down.Merge(kind, tn.downNamespace("web"), "rolling", fmt.Sprintf(`spec: {replicas: %d}`, replicas))
 		tn.copyOf(kind, "rolling", has(2, "spec", "replicas"))
 	}
 	place := func(node string) string {
 		return fmt.Sprintf(`spec: {template: {spec: {nodeSelector: {place: %s}}}}`, node)
 	}
-	tn.up.merge(kind, "web", "rolling", place("nowhere"))
+	tn.up.Merge(kind, "web", "rolling", place("nowhere"))
 	remains(t, 3*time.Second, func() error {
-		if u := tn.up.mustGet(kind, "web", "rolling"); rolledOut(u) == nil {
+		if u := tn.up.MustGet(kind, "web", "rolling"); rolledOut(u) == nil {
 			return fmt.Errorf("the rollout counts as done before a single new pod runs: %v", u.Object["status"])
 		}
 		return nil
 	})
-	tn.up.merge(kind, "web", "rolling", place("null"))
-	tn.up.eventually(kind, "web", "rolling", rolledOut)
+	tn.up.Merge(kind, "web", "rolling", place("null"))
+	tn.up.Eventually(kind, "web", "rolling", rolledOut)
 }
 
 // rolledOut is how kubectl judges a Deployment.

@@ -24,7 +24,7 @@ const syncTargetKind = "workload.kcp.io/v1alpha1 SyncTarget"
 // putConfigMap makes a ConfigMap in the tenant's namespace web and waits for its copy.
 func (tn *tenant) putConfigMap(name string) *unstructured.Unstructured {
 	tn.t.Helper()
-	tn.up.create(fastConfigMap(name))
+	tn.up.Create(fastConfigMap(name))
 	return tn.copyOf("ConfigMap", name, has("fast", "data", "mode"))
 }
 
@@ -43,7 +43,7 @@ func (tn *tenant) claimed(u *unstructured.Unstructured) error {
 // unharmed checks that an object still is the one that it was, and is not being deleted.
 func (s *side) unharmed(was *unstructured.Unstructured) error {
 	kind := was.GetAPIVersion() + " " + was.GetKind()
-	is, err := s.get(kind, was.GetNamespace(), was.GetName())
+	is, err := s.Get(kind, was.GetNamespace(), was.GetName())
 	switch {
 	case err != nil:
 		return err
@@ -79,14 +79,14 @@ func condition(kind, status, reason string, words ...string) func(*unstructured.
 // awaitTarget waits until the tenant's SyncTarget is as it should.
 func (tn *tenant) awaitTarget(check func(*unstructured.Unstructured) error) {
 	tn.t.Helper()
-	tn.up.eventually(syncTargetKind, "", tn.target.Name, check)
+	tn.up.Eventually(syncTargetKind, "", tn.target.Name, check)
 }
 
 // awaitMetric waits until the sum of a metric's series meets a condition.
 func (s *syncer) awaitMetric(meets func(float64) bool, name string, labels ...string) {
-	s.t.Helper()
-	env.Eventually(s.t, soon, func() error {
-		if value := sum(s.scrape(), name, labels...); !meets(value) {
+	s.T.Helper()
+	env.Eventually(s.T, soon, func() error {
+		if value := sum(s.Scrape(), name, labels...); !meets(value) {
 			return fmt.Errorf("%s%v is %v", name, labels, value)
 		}
 		return nil
@@ -103,20 +103,20 @@ func TestA30DeletionWhileTheSyncerIsDown(t *testing.T) {
 	s := tn.startSyncer()
 	tn.putConfigMap("kept")
 	deleted := tn.putConfigMap("deleted")
-	tn.up.eventually("ConfigMap", "web", "deleted", tn.claimed)
-	s.terminate()
+	tn.up.Eventually("ConfigMap", "web", "deleted", tn.claimed)
+	s.Terminate()
 
-	tn.up.delete("ConfigMap", "web", "deleted")
+	tn.up.Delete("ConfigMap", "web", "deleted")
 	remains(t, time.Second, func() error {
-		_, err := tn.up.get("ConfigMap", "web", "deleted")
+		_, err := tn.up.Get("ConfigMap", "web", "deleted")
 		return err
 	})
 	if err := tn.down.unharmed(deleted); err != nil {
 		t.Error(err)
 	}
 	tn.startSyncer()
-	tn.down.eventuallyGone("ConfigMap", tn.downNamespace("web"), "deleted")
-	tn.up.eventuallyGone("ConfigMap", "web", "deleted")
+	tn.down.EventuallyGone("ConfigMap", tn.downNamespace("web"), "deleted")
+	tn.up.EventuallyGone("ConfigMap", "web", "deleted")
 	tn.copyOf("ConfigMap", "kept", nil)
 }
 
@@ -127,14 +127,14 @@ func TestA35NamespaceGoesWithItsLastReason(t *testing.T) {
 	s := tn.startSyncer()
 	tn.putConfigMap("one")
 	tn.putConfigMap("two")
-	namespace := tn.down.mustGet("Namespace", "", tn.downNamespace("web"))
+	namespace := tn.down.MustGet("Namespace", "", tn.downNamespace("web"))
 	strange := fmt.Sprintf(`{apiVersion: v1, kind: Secret, metadata: {name: strange, namespace: %s}}`, namespace.GetName())
-	tn.down.create(strange)
+	tn.down.Create(strange)
 
-	tn.up.delete("ConfigMap", "web", "one")
-	tn.down.eventuallyGone("ConfigMap", namespace.GetName(), "one")
-	tn.up.delete("ConfigMap", "web", "two")
-	tn.down.eventuallyGone("ConfigMap", namespace.GetName(), "two")
+	tn.up.Delete("ConfigMap", "web", "one")
+	tn.down.EventuallyGone("ConfigMap", namespace.GetName(), "one")
+	tn.up.Delete("ConfigMap", "web", "two")
+	tn.down.EventuallyGone("ConfigMap", namespace.GetName(), "two")
 	env.Eventually(t, soon, func() error { // it was looked at
 		if !strings.Contains(s.Output(), "Keeping a namespace of ours that holds something else") {
 			return fmt.Errorf("the syncer does not say that it keeps the namespace")
@@ -143,8 +143,8 @@ func TestA35NamespaceGoesWithItsLastReason(t *testing.T) {
 	})
 	remains(t, 3*time.Second, func() error { return tn.down.unharmed(namespace) })
 
-	tn.down.delete("Secret", namespace.GetName(), "strange")
-	tn.down.eventuallyGone("Namespace", "", namespace.GetName())
+	tn.down.Delete("Secret", namespace.GetName(), "strange")
+	tn.down.EventuallyGone("Namespace", "", namespace.GetName())
 	s.awaitMetric(exactly(1), "workload_syncer_namespaces_removed_total")
 	tn.putConfigMap("three") // and comes again with the next one
 }
@@ -152,13 +152,13 @@ func TestA35NamespaceGoesWithItsLastReason(t *testing.T) {
 // makeOrphan leaves a copy whose object is gone without the syncer's knowledge.
 func (tn *tenant) makeOrphan(s *syncer, kind, document string) *unstructured.Unstructured {
 	tn.t.Helper()
-	u := tn.up.create(document)
+	u := tn.up.Create(document)
 	orphan := tn.copyOf(kind, u.GetName(), nil)
-	tn.up.eventually(kind, "web", u.GetName(), tn.claimed)
-	s.terminate()
-	tn.up.merge(kind, "web", u.GetName(), `metadata: {finalizers: null}`)
-	tn.up.delete(kind, "web", u.GetName())
-	tn.up.eventuallyGone(kind, "web", u.GetName())
+	tn.up.Eventually(kind, "web", u.GetName(), tn.claimed)
+	s.Terminate()
+	tn.up.Merge(kind, "web", u.GetName(), `metadata: {finalizers: null}`)
+	tn.up.Delete(kind, "web", u.GetName())
+	tn.up.EventuallyGone(kind, "web", u.GetName())
 	return orphan
 }
 
@@ -171,7 +171,7 @@ func TestA36OrphanIsSweptAfterItsGracePeriod(t *testing.T) {
 	began := time.Now()
 	s := tn.startSyncer("--orphan-grace-period=" + grace.String())
 	remains(t, grace-time.Since(began), func() error { return tn.down.unharmed(orphan) })
-	tn.down.eventuallyGone("ConfigMap", orphan.GetNamespace(), "orphan")
+	tn.down.EventuallyGone("ConfigMap", orphan.GetNamespace(), "orphan")
 	s.awaitMetric(exactly(1), "workload_syncer_orphans_swept_total", "resource=configmaps")
 }
 
@@ -186,7 +186,7 @@ func TestA36NothingIsSweptBeforeTheFirstCompleteSync(t *testing.T) {
 	env.Eventually(t, soon, kcp.hit(3))
 	remains(t, 4*time.Second, func() error { return tn.down.unharmed(orphan) })
 	kcp.inject(nil)
-	tn.down.eventuallyGone("ConfigMap", orphan.GetNamespace(), "orphan")
+	tn.down.EventuallyGone("ConfigMap", orphan.GetNamespace(), "orphan")
 }
 
 // hit checks that the fault was met so often.
@@ -204,7 +204,7 @@ func TestA37RemovalPolicyOrphanKeepsTheCopyRunning(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	s := tn.startSyncer()
-	tn.up.create(`
+	tn.up.Create(`
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: kept, namespace: web, annotations: {workload.kcp.io/removal-policy: Orphan}}
@@ -217,10 +217,10 @@ spec:
 `)
 	const kind = "apps/v1 Deployment"
 	running := tn.copyOf(kind, "kept", has(1, "status", "availableReplicas"))
-	tn.up.delete(kind, "web", "kept")
-	tn.up.eventuallyGone(kind, "web", "kept")
+	tn.up.Delete(kind, "web", "kept")
+	tn.up.EventuallyGone(kind, "web", "kept")
 	unmarked := func() error {
-		is, err := tn.down.get(kind, running.GetNamespace(), "kept")
+		is, err := tn.down.Get(kind, running.GetNamespace(), "kept")
 		if err == nil {
 			err = noMarksOfOurs(is)
 		}
@@ -229,7 +229,7 @@ spec:
 	if err := unmarked(); err != nil {
 		t.Error(err)
 	}
-	s.terminate()
+	s.Terminate()
 	tn.startSyncer("--orphan-grace-period=0s", "--namespace-clean-delay=0s")
 	remains(t, 4*time.Second, func() error {
 		if err := unmarked(); err != nil {
@@ -274,20 +274,20 @@ var oneOfEachKind = []string{
 // versions are the resourceVersions of all that lives in a namespace, and of the namespace, by kind and name. Events are
 // left out: a cluster talks to itself.
 func (s *side) versions(namespace string) map[string]string {
-	s.t.Helper()
-	lists := must(s.typed.Discovery().ServerPreferredNamespacedResources())(s.t)
-	versions := map[string]string{"Namespace": s.mustGet("Namespace", "", namespace).GetResourceVersion()}
+	s.T.Helper()
+	lists := must(s.Typed.Discovery().ServerPreferredNamespacedResources())(s.T)
+	versions := map[string]string{"Namespace": s.MustGet("Namespace", "", namespace).GetResourceVersion()}
 	for _, list := range lists {
-		gv := must(schema.ParseGroupVersion(list.GroupVersion))(s.t)
+		gv := must(schema.ParseGroupVersion(list.GroupVersion))(s.T)
 		for _, r := range list.APIResources {
 			if !strings.Contains(strings.Join(r.Verbs, ","), "list") || r.Name == "events" {
 				continue
 			}
-			objects, err := s.dynamic.Resource(gv.WithResource(r.Name)).Namespace(namespace).List(s.t.Context(), metav1.ListOptions{})
+			objects, err := s.Dynamic.Resource(gv.WithResource(r.Name)).Namespace(namespace).List(s.T.Context(), metav1.ListOptions{})
 			if apierrors.IsMethodNotSupported(err) || apierrors.IsNotFound(err) {
 				continue
 			}
-			for _, u := range must(objects, err)(s.t).Items {
+			for _, u := range must(objects, err)(s.T).Items {
 				versions[r.Name+"/"+u.GetName()] = u.GetResourceVersion()
 			}
 		}
@@ -317,9 +317,9 @@ func (tn *tenant) standsStill() (up, down map[string]string) {
 
 // allSynced waits until every object that the syncer knows is as it should be, and there are so many.
 func (s *syncer) allSynced(objects int) {
-	s.t.Helper()
-	env.Eventually(s.t, soon, func() error {
-		families := s.scrape()
+	s.T.Helper()
+	env.Eventually(s.T, soon, func() error {
+		families := s.Scrape()
 		all := sum(families, "workload_syncer_objects")
 		if synced := sum(families, "workload_syncer_objects", "state=synced"); synced != all || int(all) != objects {
 			return fmt.Errorf("%v of %v objects are synced, want %d", synced, all, objects)
@@ -333,10 +333,10 @@ func TestA04RestartWritesNothing(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	s := tn.startSyncer()
-	tn.up.create(oneOfEachKind...)
-	tn.up.eventually("apps/v1 Deployment", "web", "front", has(2, "status", "availableReplicas"))
-	tn.up.eventually("batch/v1 Job", "web", "once", has(1, "status", "succeeded"))
-	tn.up.eventually("autoscaling/v2 HorizontalPodAutoscaler", "web", "base", func(u *unstructured.Unstructured) error {
+	tn.up.Create(oneOfEachKind...)
+	tn.up.Eventually("apps/v1 Deployment", "web", "front", has(2, "status", "availableReplicas"))
+	tn.up.Eventually("batch/v1 Job", "web", "once", has(1, "status", "succeeded"))
+	tn.up.Eventually("autoscaling/v2 HorizontalPodAutoscaler", "web", "base", func(u *unstructured.Unstructured) error {
 		if field(u, "status", "conditions") == nil {
 			return fmt.Errorf("its controller has not looked at it")
 		}
@@ -344,13 +344,13 @@ func TestA04RestartWritesNothing(t *testing.T) {
 	})
 	s.allSynced(len(oneOfEachKind))
 	tn.standsStill()
-	s.terminate()
+	s.Terminate()
 	up, down := tn.standsStill()
 
 	s = tn.startSyncer("--resync-period=2s")
 	s.allSynced(len(oneOfEachKind))
 	s.awaitMetric(atLeast(3), "workload_syncer_heartbeats_total", "result=success") // some resyncs later
-	families := s.scrape()
+	families := s.Scrape()
 	if writes := sum(families, "workload_syncer_writes_total"); writes != 0 {
 		t.Errorf("%v writes: %v", writes, families["workload_syncer_writes_total"])
 	}
@@ -386,18 +386,18 @@ const quick = 5 * time.Second
 
 // stopsQuickly asks the syncer to end and checks that it does, in time and in order.
 func (s *syncer) stopsQuickly() {
-	s.t.Helper()
+	s.T.Helper()
 	began := time.Now()
-	code := s.terminate()
+	code := s.Terminate()
 	if took := time.Since(began); took > quick || code != 0 {
-		s.t.Errorf("SIGTERM: exit code %d after %s; the end of the log:\n%s", code, took, s.Tail(30))
+		s.T.Errorf("SIGTERM: exit code %d after %s; the end of the log:\n%s", code, took, s.Tail(30))
 	}
 }
 
 // says waits for words in the syncer's log.
 func (s *syncer) says(words string) {
-	s.t.Helper()
-	env.Eventually(s.t, soon, func() error {
+	s.T.Helper()
+	env.Eventually(s.T, soon, func() error {
 		if !strings.Contains(s.Output(), words) {
 			return fmt.Errorf("the syncer did not say %q", words)
 		}
@@ -427,7 +427,7 @@ func (tn *tenant) elect(more ...string) []string {
 func (tn *tenant) leaseName() string { return "syncer-" + tn.ws.Path.Base() }
 
 func (tn *tenant) removeLease() {
-	err := tn.down.typed.CoordinationV1().Leases("default").Delete(context.Background(), tn.leaseName(), metav1.DeleteOptions{})
+	err := tn.down.Typed.CoordinationV1().Leases("default").Delete(context.Background(), tn.leaseName(), metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		tn.t.Errorf("cleaning up: %v", err)
 	}
@@ -456,7 +456,7 @@ func TestA07StopsQuicklyWhileItStarts(t *testing.T) {
 					do(link)
 				}
 				s := tn.startSyncerWith(tn.through(l, phase.flags...))
-				s.t = t
+				s.T = t
 				s.says(phase.says)
 				s.stopsQuickly()
 			})
@@ -474,7 +474,7 @@ func TestA07StopsQuicklyWhileItStarts(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("after %s %v", phase.says, phase.flags), func(t *testing.T) {
 			s := tn.startSyncerWith(syncerOptions{flags: phase.flags, mayFail: true})
-			s.t = t
+			s.T = t
 			s.says(phase.says)
 			s.stopsQuickly()
 		})
@@ -497,11 +497,11 @@ func TestA07StopsQuicklyAtWork(t *testing.T) {
 			tn.removeLease() // of one that could not give it back
 			l := tn.newLinks()
 			s := tn.startSyncerWith(tn.through(l, tn.elect()...))
-			s.t = t
+			s.T = t
 			s.awaitMetric(exactly(1), "workload_syncer_leader")
-			s.awaitReady()
+			s.AwaitReady()
 			for i := range 20 {
-				tn.up.create(strings.Replace(fastConfigMap("x"), "name: x", fmt.Sprintf("generateName: busy-%d-", i), 1))
+				tn.up.Create(strings.Replace(fastConfigMap("x"), "name: x", fmt.Sprintf("generateName: busy-%d-", i), 1))
 			}
 			hurt(l)
 			s.stopsQuickly()
@@ -541,7 +541,7 @@ func TestA06StandbyTakesOverWithinTheLeaseDurationAfterSIGKILL(t *testing.T) {
 	first.awaitMetric(exactly(1), "workload_syncer_leader")
 	second := tn.startSyncer(flags...)
 	first.Signal(syscall.SIGKILL)
-	first.exitCode()
+	first.ExitCode()
 	began := time.Now()
 	second.awaitMetric(exactly(1), "workload_syncer_leader")
 	if took := time.Since(began); took > lease+quick {
@@ -556,19 +556,19 @@ func TestA14DriftDuringAnOutageIsCorrected(t *testing.T) {
 	tn := newTenant(t)
 	l := tn.newLinks()
 	s := tn.startSyncerWith(tn.through(l))
-	s.awaitReady()
+	s.AwaitReady()
 	for _, name := range []string{"edited", "removed", "changed", "deleted"} {
 		tn.putConfigMap(name)
 	}
 	l.cluster.Cut()
 	tn.awaitTarget(condition("SyncerReady", "False", "ClusterUnreachable", "physical cluster"))
 	ns := tn.downNamespace("web")
-	tn.down.merge("ConfigMap", ns, "edited", `data: {mode: slow}`)
-	tn.down.delete("ConfigMap", ns, "removed")
-	tn.up.merge("ConfigMap", "web", "changed", `data: {mode: faster}`)
-	tn.up.delete("ConfigMap", "web", "deleted")
-	tn.up.create(fastConfigMap("created"))
-	remains(t, 10*time.Second, func() error { return has("slow", "data", "mode")(tn.down.mustGet("ConfigMap", ns, "edited")) })
+	tn.down.Merge("ConfigMap", ns, "edited", `data: {mode: slow}`)
+	tn.down.Delete("ConfigMap", ns, "removed")
+	tn.up.Merge("ConfigMap", "web", "changed", `data: {mode: faster}`)
+	tn.up.Delete("ConfigMap", "web", "deleted")
+	tn.up.Create(fastConfigMap("created"))
+	remains(t, 10*time.Second, func() error { return has("slow", "data", "mode")(tn.down.MustGet("ConfigMap", ns, "edited")) })
 
 	if err := l.cluster.Restore(); err != nil {
 		t.Fatal(err)
@@ -577,7 +577,7 @@ func TestA14DriftDuringAnOutageIsCorrected(t *testing.T) {
 	tn.copyOf("ConfigMap", "removed", has("fast", "data", "mode"))
 	tn.copyOf("ConfigMap", "changed", has("faster", "data", "mode"))
 	tn.copyOf("ConfigMap", "created", has("fast", "data", "mode"))
-	tn.down.eventuallyGone("ConfigMap", ns, "deleted")
-	tn.up.eventuallyGone("ConfigMap", "web", "deleted")
+	tn.down.EventuallyGone("ConfigMap", ns, "deleted")
+	tn.up.EventuallyGone("ConfigMap", "web", "deleted")
 	tn.awaitTarget(condition("Ready", "True", "Syncing"))
 }

@@ -4,58 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
-	"testing"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
-
-	"github.com/kcp-dev/workload-syncer/test/env"
 )
-
-// eventually is env.Eventually with the patience of this package.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	env.Eventually(t, soon, check)
-}
-
-// repeat does something over and over until stop is called, or the test ends. Failures are repeated too: what it does may
-// meet an object that is not there yet.
-func repeat(t *testing.T, do func() error) (stop func()) {
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for ctx.Err() == nil {
-			if do() != nil {
-				<-time.After(20 * time.Millisecond)
-			}
-			<-time.After(10 * time.Millisecond)
-		}
-	})
-	stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
-	t.Cleanup(stop)
-	return stop
-}
-
-// deployment is one whose pods become ready at once.
-func deployment(namespace, name string, replicas int) string {
-	return fmt.Sprintf(`
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: %[2]s, namespace: %[1]s}
-spec:
-  replicas: %[3]d
-  selector: {matchLabels: {app: %[2]s}}
-  template: %[4]s
-`, namespace, name, replicas, podTemplate(name))
-}
-
-// podTemplate is the least that a workload needs, in one line.
-func podTemplate(app string) string {
-	return fmt.Sprintf(`{metadata: {labels: {app: %[1]s}}, spec: {containers: [{name: main, image: "example.com/%[1]s:1"}]}}`, app)
-}
 
 // customType is a type of a group of its own, so that tests do not meet.
 type customType struct {
@@ -119,16 +72,16 @@ const crdKind = "apiextensions.k8s.io/v1 CustomResourceDefinition"
 
 // define creates the type's CustomResourceDefinition and waits until it is served. It is removed with the test.
 func (s *side) define(c customType) {
-	s.t.Helper()
-	s.create(c.manifest())
-	definitions := s.of(crdKind, "")
-	s.t.Cleanup(func() {
+	s.T.Helper()
+	s.Create(c.manifest())
+	definitions := s.Of(crdKind, "")
+	s.T.Cleanup(func() {
 		if err := definitions.Delete(context.Background(), c.crd(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			s.t.Errorf("removing a type: %v", err)
+			s.T.Errorf("removing a type: %v", err)
 		}
 	})
-	eventually(s.t, func() error {
-		_, err := s.of(c.kind(), "").List(s.t.Context(), metav1.ListOptions{})
+	eventually(s.T, func() error {
+		_, err := s.Of(c.kind(), "").List(s.T.Context(), metav1.ListOptions{})
 		return err
 	})
 }

@@ -57,7 +57,7 @@ func (tn *tenant) saysNothing(u *unstructured.Unstructured) error {
 func (tn *tenant) awaitEvent(namespace, name, reason string) {
 	tn.t.Helper()
 	eventually(tn.t, func() error {
-		events, err := tn.up.typed.CoreV1().Events(namespace).List(tn.t.Context(), metav1.ListOptions{})
+		events, err := tn.up.Typed.CoreV1().Events(namespace).List(tn.t.Context(), metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (tn *tenant) awaitEvent(namespace, name, reason string) {
 // prepareNamespace has the downstream namespace of web made, and kept, by a ConfigMap in it. It gives its name.
 func (tn *tenant) prepareNamespace() string {
 	tn.t.Helper()
-	tn.up.create(`{apiVersion: v1, kind: ConfigMap, metadata: {name: first, namespace: web}}`)
+	tn.up.Create(`{apiVersion: v1, kind: ConfigMap, metadata: {name: first, namespace: web}}`)
 	tn.copyOf("ConfigMap", "first", nil)
 	return tn.downNamespace("web")
 }
@@ -87,7 +87,7 @@ func configMap(namespace, name, key, value string, annotations ...string) string
 // unchanged checks that nobody wrote the object since.
 func (s *side) unchanged(since *unstructured.Unstructured) func() error {
 	return func() error {
-		now, err := s.client(since).Get(s.t.Context(), since.GetName(), metav1.GetOptions{})
+		now, err := s.Client(since).Get(s.T.Context(), since.GetName(), metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -110,22 +110,22 @@ func TestA10StrangersObjectIsLeftAlone(t *testing.T) {
 	tn := newTenant(t)
 	tn.startSyncer()
 	namespace := tn.prepareNamespace()
-	stranger := tn.down.create(configMap(namespace, "taken", "owner", "stranger"))
+	stranger := tn.down.Create(configMap(namespace, "taken", "owner", "stranger"))
 
-	tn.up.create(configMap("web", "taken", "owner", "tenant"))
-	tn.up.eventually("ConfigMap", "web", "taken", tn.says(workloadv1alpha1.ReasonConflict, "did not create"))
+	tn.up.Create(configMap("web", "taken", "owner", "tenant"))
+	tn.up.Eventually("ConfigMap", "web", "taken", tn.says(workloadv1alpha1.ReasonConflict, "did not create"))
 	tn.awaitEvent("web", "taken", workloadv1alpha1.ReasonConflict)
-	tn.up.merge("ConfigMap", "web", "taken", `data: {more: data}`)
+	tn.up.Merge("ConfigMap", "web", "taken", `data: {more: data}`)
 	remains(t, time.Second, tn.down.unchanged(stranger))
-	tn.up.delete("ConfigMap", "web", "taken")
-	tn.up.eventuallyGone("ConfigMap", "web", "taken")
+	tn.up.Delete("ConfigMap", "web", "taken")
+	tn.up.EventuallyGone("ConfigMap", "web", "taken")
 	remains(t, time.Second, tn.down.unchanged(stranger))
 
-	tn.up.create(configMap("web", "taken", "owner", "tenant"))
-	tn.up.eventually("ConfigMap", "web", "taken", tn.says(workloadv1alpha1.ReasonConflict))
-	tn.down.delete("ConfigMap", namespace, "taken")
+	tn.up.Create(configMap("web", "taken", "owner", "tenant"))
+	tn.up.Eventually("ConfigMap", "web", "taken", tn.says(workloadv1alpha1.ReasonConflict))
+	tn.down.Delete("ConfigMap", namespace, "taken")
 	tn.copyOf("ConfigMap", "taken", all(has("tenant", "data", "owner"), tn.isOurs))
-	tn.up.eventually("ConfigMap", "web", "taken", tn.saysNothing)
+	tn.up.Eventually("ConfigMap", "web", "taken", tn.saysNothing)
 }
 
 // IfNoDiff takes over what holds all that the tenant asks for, and names the field that differs otherwise. Force takes
@@ -137,9 +137,9 @@ func TestA10ConflictPolicyOfTheObject(t *testing.T) {
 	namespace := tn.prepareNamespace()
 	policy := func(name string) string { return workloadv1alpha1.ConflictPolicyAnnotation + ": " + name }
 	for _, name := range []string{"same", "different", "forced", "odd"} {
-		tn.down.create(fmt.Sprintf(`{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, namespace: %s}, data: {mode: fast, theirs: kept}}`, name, namespace))
+		tn.down.Create(fmt.Sprintf(`{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, namespace: %s}, data: {mode: fast, theirs: kept}}`, name, namespace))
 	}
-	tn.up.create(
+	tn.up.Create(
 		configMap("web", "same", "mode", "fast", policy("IfNoDiff")),
 		configMap("web", "different", "mode", "slow", policy("IfNoDiff")),
 		configMap("web", "forced", "mode", "slow", policy("Force")),
@@ -148,17 +148,17 @@ func TestA10ConflictPolicyOfTheObject(t *testing.T) {
 
 	tn.copyOf("ConfigMap", "same", all(tn.isOurs, has("fast", "data", "mode"), has("kept", "data", "theirs")))
 	tn.copyOf("ConfigMap", "forced", all(tn.isOurs, has("slow", "data", "mode"), has("kept", "data", "theirs")))
-	tn.up.eventually("ConfigMap", "web", "different", tn.says(workloadv1alpha1.ReasonConflict, "data.mode differs"))
-	tn.up.eventually("ConfigMap", "web", "odd", tn.says(workloadv1alpha1.ReasonInvalidAnnotation, "Sometimes", "IfNoDiff"))
+	tn.up.Eventually("ConfigMap", "web", "different", tn.says(workloadv1alpha1.ReasonConflict, "data.mode differs"))
+	tn.up.Eventually("ConfigMap", "web", "odd", tn.says(workloadv1alpha1.ReasonInvalidAnnotation, "Sometimes", "IfNoDiff"))
 	for _, name := range []string{"different", "odd"} {
-		stranger := tn.down.mustGet("ConfigMap", namespace, name)
+		stranger := tn.down.MustGet("ConfigMap", namespace, name)
 		if tn.isOurs(stranger) == nil || has("fast", "data", "mode")(stranger) != nil {
 			t.Errorf("the stranger's ConfigMap was touched: %v", stranger.Object)
 		}
 	}
 	for _, name := range []string{"same", "forced"} { // what was taken over is ours from then on
-		tn.up.eventually("ConfigMap", "web", name, tn.saysNothing)
-		tn.up.merge("ConfigMap", "web", name, `data: {mode: new}`)
+		tn.up.Eventually("ConfigMap", "web", name, tn.saysNothing)
+		tn.up.Merge("ConfigMap", "web", name, `data: {mode: new}`)
 		tn.copyOf("ConfigMap", name, has("new", "data", "mode"))
 	}
 }
@@ -169,13 +169,13 @@ func TestA10ConflictPolicyFlag(t *testing.T) {
 	tn := newTenant(t)
 	tn.startSyncer("--conflict-policy=Force")
 	namespace := tn.prepareNamespace()
-	tn.down.create(configMap(namespace, "by-flag", "owner", "stranger"), configMap(namespace, "by-annotation", "owner", "stranger"))
-	tn.up.create(
+	tn.down.Create(configMap(namespace, "by-flag", "owner", "stranger"), configMap(namespace, "by-annotation", "owner", "stranger"))
+	tn.up.Create(
 		configMap("web", "by-flag", "owner", "tenant"),
 		configMap("web", "by-annotation", "owner", "tenant", workloadv1alpha1.ConflictPolicyAnnotation+": Fail"),
 	)
 	tn.copyOf("ConfigMap", "by-flag", all(tn.isOurs, has("tenant", "data", "owner")))
-	tn.up.eventually("ConfigMap", "web", "by-annotation", tn.says(workloadv1alpha1.ReasonConflict))
+	tn.up.Eventually("ConfigMap", "web", "by-annotation", tn.says(workloadv1alpha1.ReasonConflict))
 	tn.copyOf("ConfigMap", "by-annotation", has("stranger", "data", "owner"))
 }
 
@@ -190,23 +190,23 @@ func TestA10StrangersClusterScopedObjectIsLeftAlone(t *testing.T) {
 	other.up.define(gadgets)
 	tn.startSyncer()
 
-	stranger := tn.down.create(gadgets.object("", "taken", "size: 1"))
-	tn.up.create(gadgets.object("", "taken", "size: 2"), gadgets.object("", "free", "size: 2"))
-	tn.up.eventually(gadgets.kind(), "", "taken", tn.says(workloadv1alpha1.ReasonConflict, "did not create"))
+	stranger := tn.down.Create(gadgets.object("", "taken", "size: 1"))
+	tn.up.Create(gadgets.object("", "taken", "size: 2"), gadgets.object("", "free", "size: 2"))
+	tn.up.Eventually(gadgets.kind(), "", "taken", tn.says(workloadv1alpha1.ReasonConflict, "did not create"))
 	tn.awaitEvent(metav1.NamespaceDefault, "taken", workloadv1alpha1.ReasonConflict)
-	free := tn.down.eventually(gadgets.kind(), "", "free", all(tn.isOurs, has(2, "spec", "size")))
+	free := tn.down.Eventually(gadgets.kind(), "", "free", all(tn.isOurs, has(2, "spec", "size")))
 
 	other.startSyncer()
-	other.up.create(gadgets.object("", "free", "size: 3"))
-	other.up.eventually(gadgets.kind(), "", "free", other.says(workloadv1alpha1.ReasonConflict, "did not create"))
-	tn.up.delete(gadgets.kind(), "", "taken")
-	tn.up.eventuallyGone(gadgets.kind(), "", "taken")
+	other.up.Create(gadgets.object("", "free", "size: 3"))
+	other.up.Eventually(gadgets.kind(), "", "free", other.says(workloadv1alpha1.ReasonConflict, "did not create"))
+	tn.up.Delete(gadgets.kind(), "", "taken")
+	tn.up.EventuallyGone(gadgets.kind(), "", "taken")
 	remains(t, time.Second, tn.down.unchanged(stranger))
 	remains(t, time.Second, tn.down.unchanged(free))
 
-	tn.up.delete(gadgets.kind(), "", "free")
-	tn.up.eventuallyGone(gadgets.kind(), "", "free")
-	other.down.eventually(gadgets.kind(), "", "free", all(other.isOurs, has(3, "spec", "size")))
+	tn.up.Delete(gadgets.kind(), "", "free")
+	tn.up.EventuallyGone(gadgets.kind(), "", "free")
+	other.down.Eventually(gadgets.kind(), "", "free", all(other.isOurs, has(3, "spec", "size")))
 }
 
 // While an autoscaler in the physical cluster scales the copy, its replicas are its own: they are kept whatever is
@@ -215,7 +215,7 @@ func TestA11AutoscaledReplicasAreKept(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	s := tn.startSyncer("--resync-period=1s")
-	tn.up.create(deployment("web", "scaled", 1), `
+	tn.up.Create(deployment("web", "scaled", 1), `
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: scaled, namespace: web}
@@ -223,24 +223,24 @@ spec: {minReplicas: 3, maxReplicas: 6, scaleTargetRef: {apiVersion: apps/v1, kin
 `)
 	const kind = "apps/v1 Deployment"
 	tn.copyOf(kind, "scaled", has(3, "spec", "replicas")) // the autoscaler keeps its minimum without metrics
-	tn.up.eventually(kind, "web", "scaled", all(has(3, "status", "availableReplicas"), has(1, "spec", "replicas"), has(1, "status", "observedGeneration")))
-	tn.up.eventually("autoscaling/v2 HorizontalPodAutoscaler", "web", "scaled", has(3, "status", "desiredReplicas"))
+	tn.up.Eventually(kind, "web", "scaled", all(has(3, "status", "availableReplicas"), has(1, "spec", "replicas"), has(1, "status", "observedGeneration")))
+	tn.up.Eventually("autoscaling/v2 HorizontalPodAutoscaler", "web", "scaled", has(3, "status", "desiredReplicas"))
 
 	// What an autoscaler with metrics would do.
 	tn.scale("scaled", 5)
-	tn.up.eventually(kind, "web", "scaled", has(5, "status", "availableReplicas"))
+	tn.up.Eventually(kind, "web", "scaled", has(5, "status", "availableReplicas"))
 	tn.settled(s)
-	before := s.writes("cluster")
+	before := s.Writes("cluster")
 	remains(t, 4*time.Second, func() error {
-		if now := s.writes("cluster"); now != before {
+		if now := s.Writes("cluster"); now != before {
 			return fmt.Errorf("%v writes to the physical cluster have become %v", before, now)
 		}
-		return has(5, "spec", "replicas")(tn.down.mustGet(kind, tn.downNamespace("web"), "scaled"))
+		return has(5, "spec", "replicas")(tn.down.MustGet(kind, tn.downNamespace("web"), "scaled"))
 	})
 
-	tn.up.merge(kind, "web", "scaled", `{spec: {replicas: 2, template: {metadata: {annotations: {revision: second}}}}}`)
+	tn.up.Merge(kind, "web", "scaled", `{spec: {replicas: 2, template: {metadata: {annotations: {revision: second}}}}}`)
 	tn.copyOf(kind, "scaled", has("second", "spec", "template", "metadata", "annotations", "revision"))
-	tn.up.eventually(kind, "web", "scaled", all(has(2, "status", "observedGeneration"), has(5, "status", "availableReplicas")))
+	tn.up.Eventually(kind, "web", "scaled", all(has(2, "status", "observedGeneration"), has(5, "status", "availableReplicas")))
 	tn.copyOf(kind, "scaled", has(5, "spec", "replicas"))
 }
 
@@ -249,14 +249,14 @@ func (tn *tenant) scale(name string, replicas int) {
 	tn.t.Helper()
 	patch := fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)
 	options := metav1.PatchOptions{FieldManager: "kube-controller-manager"}
-	must(tn.down.of("apps/v1 Deployment", tn.downNamespace("web")).Patch(tn.t.Context(), name, types.MergePatchType, []byte(patch), options, "scale"))(tn.t)
+	must(tn.down.Of("apps/v1 Deployment", tn.downNamespace("web")).Patch(tn.t.Context(), name, types.MergePatchType, []byte(patch), options, "scale"))(tn.t)
 }
 
 // settled waits until the syncer has nothing left to do.
 func (tn *tenant) settled(s *syncer) {
 	tn.t.Helper()
 	eventually(tn.t, func() error {
-		families := s.scrape()
+		families := s.Scrape()
 		for _, state := range []string{"pending", "failed"} {
 			if n := sum(families, "workload_syncer_objects", "state="+state); n != 0 {
 				return fmt.Errorf("%v objects are %s", n, state)
@@ -272,20 +272,20 @@ func TestA12FightIsSlowedDownAndNamed(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	s := tn.startSyncer()
-	tn.up.create(configMap("web", "contested", "mode", "ours"))
+	tn.up.Create(configMap("web", "contested", "mode", "ours"))
 	tn.copyOf("ConfigMap", "contested", has("ours", "data", "mode"))
 	giveUp := tn.fight("contested", `{"data":{"mode":"theirs"}}`)
 
 	fighting := tn.says(workloadv1alpha1.ReasonDriftFight, "data.mode", "another-operator")
-	told := tn.up.eventually("ConfigMap", "web", "contested", fighting)
+	told := tn.up.Eventually("ConfigMap", "web", "contested", fighting)
 	tn.awaitEvent("web", "contested", workloadv1alpha1.ReasonDriftFight)
-	families := s.scrape()
+	families := s.Scrape()
 	before := sum(families, "workload_syncer_drift_corrections_total", "resource=configmaps")
 	if fights := sum(families, "workload_syncer_drift_fights_total", "resource=configmaps"); fights == 0 {
 		t.Error("the fight is not counted")
 	}
 	remains(t, 5*time.Second, func() error {
-		now, err := tn.up.get("ConfigMap", "web", "contested")
+		now, err := tn.up.Get("ConfigMap", "web", "contested")
 		if err != nil {
 			return err
 		}
@@ -294,19 +294,19 @@ func TestA12FightIsSlowedDownAndNamed(t *testing.T) {
 		}
 		return fighting(now)
 	})
-	if n := sum(s.scrape(), "workload_syncer_drift_corrections_total", "resource=configmaps") - before; n > 4 {
+	if n := sum(s.Scrape(), "workload_syncer_drift_corrections_total", "resource=configmaps") - before; n > 4 {
 		t.Errorf("%v corrections in 5 s of a fight are no back-off", n)
 	}
 
 	giveUp()
 	tn.copyOf("ConfigMap", "contested", has("ours", "data", "mode"))
-	tn.up.eventually("ConfigMap", "web", "contested", tn.saysNothing)
+	tn.up.Eventually("ConfigMap", "web", "contested", tn.saysNothing)
 }
 
 // fight patches the copy of a ConfigMap, every time that it was corrected, until giveUp is called.
 func (tn *tenant) fight(name, patch string) (giveUp func()) {
 	tn.t.Helper()
-	client := tn.down.of("ConfigMap", tn.downNamespace("web"))
+	client := tn.down.Of("ConfigMap", tn.downNamespace("web"))
 	return repeat(tn.t, func() error {
 		_, err := client.Patch(tn.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "another-operator"})
 		return err
@@ -321,24 +321,24 @@ func TestA13DriftIsCorrected(t *testing.T) {
 	tn.startSyncer()
 	namespace := tn.downNamespace("web")
 	asWanted := all(has("ours", "data", "mode"), has("web", "metadata", "labels", "app"), tn.isOurs)
-	tn.up.create(`{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: web, labels: {app: web}}, data: {mode: ours}}`)
+	tn.up.Create(`{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: web, labels: {app: web}}, data: {mode: ours}}`)
 	first := tn.copyOf("ConfigMap", "settings", asWanted)
 
-	tn.down.merge("ConfigMap", namespace, "settings", `{metadata: {labels: {app: theirs, team: theirs}}, data: {mode: theirs, extra: theirs}}`)
+	tn.down.Merge("ConfigMap", namespace, "settings", `{metadata: {labels: {app: theirs, team: theirs}}, data: {mode: theirs, extra: theirs}}`)
 	kept := all(has("theirs", "data", "extra"), has("theirs", "metadata", "labels", "team"), has(first.GetUID(), "metadata", "uid"))
 	tn.copyOf("ConfigMap", "settings", all(asWanted, kept))
-	tn.down.merge("ConfigMap", namespace, "settings", `data: {mode: null}`)
+	tn.down.Merge("ConfigMap", namespace, "settings", `data: {mode: null}`)
 	tn.copyOf("ConfigMap", "settings", all(asWanted, kept))
-	tn.down.merge("ConfigMap", namespace, "settings", fmt.Sprintf(`metadata: {labels: {%s: null}}`, workloadv1alpha1.DownstreamClusterLabel))
+	tn.down.Merge("ConfigMap", namespace, "settings", fmt.Sprintf(`metadata: {labels: {%s: null}}`, workloadv1alpha1.DownstreamClusterLabel))
 	tn.copyOf("ConfigMap", "settings", all(asWanted, kept))
-	tn.up.merge("ConfigMap", "web", "settings", `data: {later: change}`)
+	tn.up.Merge("ConfigMap", "web", "settings", `data: {later: change}`)
 	tn.copyOf("ConfigMap", "settings", all(asWanted, kept, has("change", "data", "later")))
 
-	tn.down.delete("ConfigMap", namespace, "settings")
+	tn.down.Delete("ConfigMap", namespace, "settings")
 	second := tn.copyOf("ConfigMap", "settings", all(asWanted, isNot(first)))
-	tn.down.delete("Namespace", "", namespace)
+	tn.down.Delete("Namespace", "", namespace)
 	tn.copyOf("ConfigMap", "settings", all(asWanted, isNot(first), isNot(second)))
-	tn.up.eventually("ConfigMap", "web", "settings", tn.saysNothing)
+	tn.up.Eventually("ConfigMap", "web", "settings", tn.saysNothing)
 }
 
 // isNot checks that the object is another one of that name.
@@ -360,20 +360,20 @@ func TestA15StatusIsNeverWrittenDown(t *testing.T) {
 	tn.down.define(plain)
 	tn.up.define(plain)
 	s := tn.startSyncer()
-	tn.up.create(plain.object("web", "thing", "size: 1") + "\nstatus: {phase: FromAbove}")
+	tn.up.Create(plain.object("web", "thing", "size: 1") + "\nstatus: {phase: FromAbove}")
 	tn.copyOf(plain.kind(), "thing", all(has(1, "spec", "size"), has(nil, "status")))
 	tn.settled(s)
-	before := s.writes("cluster")
+	before := s.Writes("cluster")
 
-	tn.down.merge(plain.kind(), tn.downNamespace("web"), "thing", `status: {phase: FromBelow}`)
-	tn.up.eventually(plain.kind(), "web", "thing", has("FromBelow", "status", "phase"))
-	tn.up.merge(plain.kind(), "web", "thing", `status: {phase: FromAbove}`)
-	tn.up.eventually(plain.kind(), "web", "thing", has("FromBelow", "status", "phase"))
+	tn.down.Merge(plain.kind(), tn.downNamespace("web"), "thing", `status: {phase: FromBelow}`)
+	tn.up.Eventually(plain.kind(), "web", "thing", has("FromBelow", "status", "phase"))
+	tn.up.Merge(plain.kind(), "web", "thing", `status: {phase: FromAbove}`)
+	tn.up.Eventually(plain.kind(), "web", "thing", has("FromBelow", "status", "phase"))
 	tn.copyOf(plain.kind(), "thing", has("FromBelow", "status", "phase"))
-	if n := s.writes("cluster") - before; n != 0 {
+	if n := s.Writes("cluster") - before; n != 0 {
 		t.Errorf("changes of the status led to %v writes downstream", n)
 	}
-	tn.up.merge(plain.kind(), "web", "thing", `spec: {size: 2}`)
+	tn.up.Merge(plain.kind(), "web", "thing", `spec: {size: 2}`)
 	tn.copyOf(plain.kind(), "thing", all(has(2, "spec", "size"), has("FromBelow", "status", "phase")))
 }
 
@@ -385,13 +385,13 @@ func TestA16ConflictsAreRetriedAndNotShown(t *testing.T) {
 	s := tn.startSyncer()
 	const kind = "apps/v1 Deployment"
 	told := []func() []string{tn.watchConditions(kind), tn.watchConditions("ConfigMap")}
-	tn.up.create(deployment("web", "busy", 1))
+	tn.up.Create(deployment("web", "busy", 1))
 	giveUp := tn.keepUpdating(kind, "busy")
-	tn.up.eventually(kind, "web", "busy", all(tn.claimed, has(1, "status", "availableReplicas")))
-	tn.up.merge(kind, "web", "busy", `spec: {replicas: 3}`)
-	tn.up.eventually(kind, "web", "busy", has(3, "status", "availableReplicas"))
+	tn.up.Eventually(kind, "web", "busy", all(tn.claimed, has(1, "status", "availableReplicas")))
+	tn.up.Merge(kind, "web", "busy", `spec: {replicas: 3}`)
+	tn.up.Eventually(kind, "web", "busy", has(3, "status", "availableReplicas"))
 	giveUp()
-	last := field(tn.up.mustGet(kind, "web", "busy"), "metadata", "annotations", "example.com/count")
+	last := field(tn.up.MustGet(kind, "web", "busy"), "metadata", "annotations", "example.com/count")
 	tn.copyOf(kind, "busy", has(last, "metadata", "annotations", "example.com/count"))
 
 	busy := []func(){tn.keepUpdating("ConfigMap", "brief"), tn.keepUpdating("ConfigMap", "brief"), tn.keepUpdating("ConfigMap", "brief")}
@@ -400,16 +400,16 @@ func TestA16ConflictsAreRetriedAndNotShown(t *testing.T) {
 			giveUp()
 		}
 	}()
-	conflicts := func() float64 { return sum(s.scrape(), "workload_syncer_retries_total", "category=Conflict") }
+	conflicts := func() float64 { return sum(s.Scrape(), "workload_syncer_retries_total", "category=Conflict") }
 	for round := 0; round < 3 || conflicts() == 0; round++ {
 		if round == 30 {
 			t.Fatal("no conflict has happened")
 		}
-		tn.up.create(configMap("web", "brief", "round", fmt.Sprintf("%q", strconv.Itoa(round))))
-		tn.up.eventually("ConfigMap", "web", "brief", tn.claimed)
+		tn.up.Create(configMap("web", "brief", "round", fmt.Sprintf("%q", strconv.Itoa(round))))
+		tn.up.Eventually("ConfigMap", "web", "brief", tn.claimed)
 		tn.copyOf("ConfigMap", "brief", has(round, "data", "round"))
-		tn.up.delete("ConfigMap", "web", "brief")
-		tn.up.eventuallyGone("ConfigMap", "web", "brief")
+		tn.up.Delete("ConfigMap", "web", "brief")
+		tn.up.EventuallyGone("ConfigMap", "web", "brief")
 	}
 	for _, conditions := range told {
 		if conditions := conditions(); len(conditions) > 0 {
@@ -421,7 +421,7 @@ func TestA16ConflictsAreRetriedAndNotShown(t *testing.T) {
 // keepUpdating writes an annotation of an upstream object over and over, until giveUp is called.
 func (tn *tenant) keepUpdating(kind, name string) (giveUp func()) {
 	tn.t.Helper()
-	client := tn.up.of(kind, "web")
+	client := tn.up.Of(kind, "web")
 	return repeat(tn.t, func() error {
 		patch := fmt.Sprintf(`{"metadata":{"annotations":{"example.com/count":%q}}}`, rand.String(8))
 		_, err := client.Patch(tn.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "busy"})
@@ -432,7 +432,7 @@ func (tn *tenant) keepUpdating(kind, name string) (giveUp func()) {
 // watchConditions collects every conditions annotation that an object of that kind ever has.
 func (tn *tenant) watchConditions(kind string) (told func() []string) {
 	tn.t.Helper()
-	w := must(tn.up.of(kind, "web").Watch(tn.t.Context(), metav1.ListOptions{}))(tn.t)
+	w := must(tn.up.Of(kind, "web").Watch(tn.t.Context(), metav1.ListOptions{}))(tn.t)
 	var conditions []string
 	done := make(chan struct{})
 	go func() {
@@ -458,22 +458,22 @@ func TestA45SameNamesInTwoWorkspaces(t *testing.T) {
 	long := strings.Repeat("n", 63-8) + rand.String(8)
 	for i, tn := range []*tenant{one, two} {
 		tn.startSyncer()
-		tn.up.create(deployment("web", "hello", i+1), fmt.Sprintf(`{apiVersion: v1, kind: Namespace, metadata: {name: %s}}`, long),
+		tn.up.Create(deployment("web", "hello", i+1), fmt.Sprintf(`{apiVersion: v1, kind: Namespace, metadata: {name: %s}}`, long),
 			configMap(long, strings.Repeat("c", 253), "of", fmt.Sprint("tenant-", i)))
 	}
 	const kind = "apps/v1 Deployment"
 	for i, tn := range []*tenant{one, two} {
-		tn.up.eventually(kind, "web", "hello", has(i+1, "status", "availableReplicas"))
+		tn.up.Eventually(kind, "web", "hello", has(i+1, "status", "availableReplicas"))
 		tn.copyOf(kind, "hello", all(has(i+1, "spec", "replicas"), tn.isOurs))
-		tn.down.eventually("ConfigMap", tn.downNamespace(long), strings.Repeat("c", 253), has(fmt.Sprint("tenant-", i), "data", "of"))
+		tn.down.Eventually("ConfigMap", tn.downNamespace(long), strings.Repeat("c", 253), has(fmt.Sprint("tenant-", i), "data", "of"))
 	}
 	if one.downNamespace("web") == two.downNamespace("web") {
 		t.Fatal("both workspaces share a downstream namespace")
 	}
 	second := two.copyOf("ConfigMap", "kube-root-ca.crt", nil)
-	one.up.delete(kind, "web", "hello")
-	one.up.eventuallyGone(kind, "web", "hello")
-	one.down.eventuallyGone("Namespace", "", one.downNamespace("web"))
+	one.up.Delete(kind, "web", "hello")
+	one.up.EventuallyGone(kind, "web", "hello")
+	one.down.EventuallyGone("Namespace", "", one.downNamespace("web"))
 	remains(t, time.Second, two.down.unchanged(second))
 	two.copyOf(kind, "hello", all(has(2, "spec", "replicas"), has(2, "status", "availableReplicas")))
 }

@@ -90,7 +90,7 @@ func TestA02ForbiddenTypeIsDegradedAlone(t *testing.T) {
 			options := side.start(tn)
 			options.flags = []string{onlyCore}
 			s := tn.startSyncerWith(options) // and it is ready
-			tn.up.create(`{apiVersion: v1, kind: Secret, metadata: {name: late, namespace: web}}`)
+			tn.up.Create(`{apiVersion: v1, kind: Secret, metadata: {name: late, namespace: web}}`)
 			tn.putConfigMap("early")
 			tn.awaitTarget(all(
 				condition("APIsReady", "False", "APIsForbidden", "secrets", "list", side.says),
@@ -123,9 +123,9 @@ func resourceState(resource, state string) func(*unstructured.Unstructured) erro
 // content are copies that must not be harmed.
 func (tn *tenant) content() (copies []*unstructured.Unstructured) {
 	tn.t.Helper()
-	tn.up.create(deployment("web", "front", 1))
+	tn.up.Create(deployment("web", "front", 1))
 	copies = append(copies, tn.putConfigMap("settings"), tn.copyOf("apps/v1 Deployment", "front", has(1, "status", "availableReplicas")))
-	return append(copies, tn.down.mustGet("Namespace", "", tn.downNamespace("web")))
+	return append(copies, tn.down.MustGet("Namespace", "", tn.downNamespace("web")))
 }
 
 func (tn *tenant) allUnharmed(copies []*unstructured.Unstructured) func() error {
@@ -167,21 +167,21 @@ func TestA33WhatCannotBeReadIsNotGone(t *testing.T) {
 			kcp := newFaulty(t, tn.fleet.kcp.AdminConfig())
 			options := syncerOptions{kcp: kcp.config(), flags: hasty, mayFail: true}
 			s := tn.startSyncerWith(options)
-			s.awaitReady()
+			s.AwaitReady()
 			copies := tn.content()
 			kept := tn.allUnharmed(copies)
 
 			kcp.inject(tc.fault)
 			eventually(t, kcp.hit(4))
 			remains(t, 3*time.Second, kept)
-			s.terminate() // or it has ended by itself
+			s.Terminate() // or it has ended by itself
 			tn.startSyncerWith(options)
 			eventually(t, kcp.hit(5))
 			remains(t, 3*time.Second, kept)
 
 			kcp.inject(nil)
 			tn.startSyncer(hasty...)
-			tn.up.merge("ConfigMap", "web", "settings", `data: {mode: faster}`)
+			tn.up.Merge("ConfigMap", "web", "settings", `data: {mode: faster}`)
 			tn.copyOf("ConfigMap", "settings", has("faster", "data", "mode"))
 			if err := kept(); err != nil {
 				t.Error(err)
@@ -199,7 +199,7 @@ func TestA33RealCausesDeleteNothing(t *testing.T) {
 	first := tn.startSyncer(hasty...)
 	copies := tn.content()
 	kept := tn.allUnharmed(copies)
-	first.terminate()
+	first.Terminate()
 
 	cut := tn.startSyncerWith(tn.through(l, hasty...))
 	cut.says("connection refused")
@@ -219,15 +219,15 @@ func TestA33RealCausesDeleteNothing(t *testing.T) {
 	}
 	revoked.says("forbidden")
 	remains(t, 3*time.Second, kept)
-	revoked.terminate()
+	revoked.Terminate()
 
 	unbound := tn.startSyncer(append(hasty, "--resource-filters=configmaps")...)
-	tn.up.delete("apps/v1 Deployment", "web", "front") // kcp would delete it with its type
-	tn.up.merge("apps/v1 Deployment", "web", "front", `metadata: {finalizers: null}`)
-	tn.up.delete(apisGroup+" APIBinding", "", config.KubernetesExport)
+	tn.up.Delete("apps/v1 Deployment", "web", "front") // kcp would delete it with its type
+	tn.up.Merge("apps/v1 Deployment", "web", "front", `metadata: {finalizers: null}`)
+	tn.up.Delete(apisGroup+" APIBinding", "", config.KubernetesExport)
 	tn.awaitTarget(condition("APIsReady", "False", "APIExportMissing", "kubectl workload bind"))
 	remains(t, 3*time.Second, kept)
-	unbound.terminate()
+	unbound.Terminate()
 }
 
 // Errors that pass delete nothing and stop nothing: what is to be done is done when they are over, or in between.
@@ -238,10 +238,10 @@ func TestA34PassingErrorsDeleteNothing(t *testing.T) {
 	copies := tn.content()
 	tn.putConfigMap("edited")
 	tn.putConfigMap("deleted")
-	tn.up.eventually("ConfigMap", "web", "deleted", tn.claimed)
-	s.terminate()
-	tn.up.delete("ConfigMap", "web", "deleted")
-	tn.up.create(fastConfigMap("created"))
+	tn.up.Eventually("ConfigMap", "web", "deleted", tn.claimed)
+	s.Terminate()
+	tn.up.Delete("ConfigMap", "web", "deleted")
+	tn.up.Create(fastConfigMap("created"))
 
 	// A 403 or 404 for the SyncTarget itself, or for the namespace that identifies the cluster, is an answer and ends a syncer.
 	content := but(everything, "/synctargets", "/kube-system")
@@ -257,7 +257,7 @@ func TestA34PassingErrorsDeleteNothing(t *testing.T) {
 	kcp.inject(errors)
 	cluster.inject(errors)
 	s = tn.startSyncerWith(syncerOptions{kcp: kcp.config(), cluster: cluster.config(), flags: hasty, mayFail: true})
-	configMaps, n := tn.up.of("ConfigMap", "web"), 0
+	configMaps, n := tn.up.Of("ConfigMap", "web"), 0
 	stop := repeat(t, func() error { // gives it something to do
 		n++
 		_, err := configMaps.Patch(t.Context(), "edited", types.MergePatchType, fmt.Appendf(nil, `{"data":{"mode":"%d"}}`, n), metav1.PatchOptions{})
@@ -271,27 +271,27 @@ func TestA34PassingErrorsDeleteNothing(t *testing.T) {
 
 	kcp.inject(nil)
 	cluster.inject(nil)
-	tn.up.merge("ConfigMap", "web", "edited", `data: {mode: faster}`)
+	tn.up.Merge("ConfigMap", "web", "edited", `data: {mode: faster}`)
 	tn.copyOf("ConfigMap", "edited", has("faster", "data", "mode"))
 	tn.copyOf("ConfigMap", "created", has("fast", "data", "mode"))
-	tn.up.eventuallyGone("ConfigMap", "web", "deleted")
-	tn.down.eventuallyGone("ConfigMap", tn.downNamespace("web"), "deleted")
+	tn.up.EventuallyGone("ConfigMap", "web", "deleted")
+	tn.down.EventuallyGone("ConfigMap", tn.downNamespace("web"), "deleted")
 	if err := tn.allUnharmed(copies)(); err != nil {
 		t.Error(err)
 	}
 	tn.awaitTarget(condition("Ready", "True", "Syncing"))
-	s.awaitReady()
+	s.AwaitReady()
 }
 
 // patchStatus plays another syncer: it writes the SyncTarget's status.
 func (tn *tenant) patchStatus(status string) {
 	tn.t.Helper()
-	tn.up.merge(syncTargetKind, "", tn.target.Name, "status: "+status, "status")
+	tn.up.Merge(syncTargetKind, "", tn.target.Name, "status: "+status, "status")
 }
 
 // beat plays a living syncer of another cluster, whose clock is off by so much.
 func (tn *tenant) beat(skew time.Duration) (stop func()) {
-	client := tn.up.of(syncTargetKind, "")
+	client := tn.up.Of(syncTargetKind, "")
 	return repeat(tn.t, func() error {
 		<-time.After(time.Second)
 		patch := fmt.Sprintf(`{"status":{"syncerIdentifier":"another","lastSyncerHeartbeatTime":%q}}`, time.Now().Add(skew).UTC().Format(time.RFC3339))
@@ -308,7 +308,7 @@ func TestA40AnotherSyncerIsJudgedByChangeNotByItsClock(t *testing.T) {
 		stop := tn.beat(skew)
 		tn.awaitTarget(has("another", "status", "syncerIdentifier"))
 		s := tn.startSyncerWith(syncerOptions{mayFail: true})
-		if code := s.exitCode(); code != 1 || !strings.Contains(s.Output(), `"another\", which is alive`) {
+		if code := s.ExitCode(); code != 1 || !strings.Contains(s.Output(), `"another\", which is alive`) {
 			t.Errorf("with a heartbeat off by %s: exit code %d:\n%s", skew, code, s.Tail(3))
 		}
 		stop()
@@ -324,7 +324,7 @@ func TestA41SyncerThatStopsSaysSo(t *testing.T) {
 	tn := newTenant(t)
 	s := tn.startSyncer()
 	tn.awaitTarget(all(condition("Ready", "True", "Syncing"), condition("HeartbeatHealthy", "True", "HeartbeatRecent")))
-	s.terminate()
+	s.Terminate()
 	tn.awaitTarget(all(condition("Ready", "False", "SyncerStopped"), condition("SyncerReady", "False", "SyncerStopped")))
 	tn.startSyncer()
 	tn.awaitTarget(condition("Ready", "True", "Syncing"))
@@ -349,10 +349,10 @@ func TestA43RotatedTokenIsTakenUp(t *testing.T) {
 	tn.startSyncerWith(syncerOptions{cluster: l.Config(fromFile), flags: []string{onlyCore}})
 	tn.putConfigMap("before")
 
-	tn.down.delete("ServiceAccount", "syncers", tn.ws.Path.Base()) // and with it the old token
+	tn.down.Delete("ServiceAccount", "syncers", tn.ws.Path.Base()) // and with it the old token
 	old := newSide(t, account)
 	eventually(t, func() error {
-		_, err := old.typed.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
+		_, err := old.Typed.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
 		if !apierrors.IsUnauthorized(err) {
 			return fmt.Errorf("the old token is still good: %w", err)
 		}
@@ -364,9 +364,9 @@ func TestA43RotatedTokenIsTakenUp(t *testing.T) {
 	}
 	tn.awaitTarget(all(condition("SyncerReady", "False", "CredentialsRejected", "physical cluster"), condition("Ready", "False", "CredentialsRejected")))
 	write(tn.clusterAccount(clusterRules("configmaps,secrets")).BearerToken)
-	tn.up.create(fastConfigMap("after"))
+	tn.up.Create(fastConfigMap("after"))
 	env.Eventually(t, 3*soon, func() error { // client-go reads the file once a minute
-		_, err := tn.down.get("ConfigMap", tn.downNamespace("web"), "after")
+		_, err := tn.down.Get("ConfigMap", tn.downNamespace("web"), "after")
 		return err
 	})
 	tn.awaitTarget(condition("Ready", "True", "Syncing"))
@@ -377,7 +377,7 @@ func (tn *tenant) refuses(o syncerOptions, words ...string) {
 	tn.t.Helper()
 	o.mayFail = true
 	s := tn.startSyncerWith(o)
-	if code := s.exitCode(); code != 1 {
+	if code := s.ExitCode(); code != 1 {
 		tn.t.Errorf("exit code %d", code)
 	}
 	for _, word := range words {
@@ -391,9 +391,9 @@ func (tn *tenant) refuses(o syncerOptions, words ...string) {
 func TestA44WrongUIDIsRefused(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
-	tn.up.create(fastConfigMap("settings"))
+	tn.up.Create(fastConfigMap("settings"))
 	tn.refuses(syncerOptions{flags: []string{"--sync-target-uid=not-this-one"}}, "not-this-one", string(tn.target.UID), "--sync-target-uid")
-	if _, err := tn.down.get("Namespace", "", tn.downNamespace("web")); err == nil {
+	if _, err := tn.down.Get("Namespace", "", tn.downNamespace("web")); err == nil {
 		t.Error("something was synced")
 	}
 	tn.startSyncer("--sync-target-uid=" + string(tn.target.UID))
@@ -411,13 +411,13 @@ func TestA44SecondClusterIsRefused(t *testing.T) {
 
 	tn.refuses(syncerOptions{cluster: west.AdminConfig()}, "is served by another cluster's syncer", "which is alive", "Give each cluster a SyncTarget of its own")
 	there := newSide(t, west.AdminConfig())
-	if _, err := there.get("Namespace", "", tn.downNamespace("web")); err == nil {
+	if _, err := there.Get("Namespace", "", tn.downNamespace("web")); err == nil {
 		t.Error("something was synced to the second cluster")
 	}
 	tn.putConfigMap("more") // the first goes on
-	first.terminate()
+	first.Terminate()
 	tn.startSyncerWith(syncerOptions{cluster: west.AdminConfig()})
-	there.eventually("ConfigMap", tn.downNamespace("web"), "settings", nil)
+	there.Eventually("ConfigMap", tn.downNamespace("web"), "settings", nil)
 }
 
 // A second SyncTarget of the workspace is refused the same objects.
@@ -448,7 +448,7 @@ func TestA50ProbesTellTheTruth(t *testing.T) {
 			tn := newTenant(t)
 			l := tn.newLinks()
 			s := tn.startSyncerWith(tn.through(l, onlyCore))
-			s.awaitReady()
+			s.AwaitReady()
 			tc.hurt(l)
 			env.Eventually(t, tc.within, func() error { return s.unready(tc.failed...) })
 			remains(t, 5*time.Second, s.live)
@@ -460,7 +460,7 @@ func TestA50ProbesTellTheTruth(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s.awaitReady()
+			s.AwaitReady()
 			tn.putConfigMap("after")
 		})
 	}
@@ -468,7 +468,7 @@ func TestA50ProbesTellTheTruth(t *testing.T) {
 
 // unready checks that readyz fails and says these things.
 func (s *syncer) unready(words ...string) error {
-	code, body := s.ask("health", "/readyz")
+	code, body := s.Ask("health", "/readyz")
 	if code != http.StatusInternalServerError {
 		return fmt.Errorf("readyz: %d %s", code, body)
 	}
@@ -481,7 +481,7 @@ func (s *syncer) unready(words ...string) error {
 }
 
 func (s *syncer) live() error {
-	if code, body := s.ask("health", "/livez?verbose"); code != http.StatusOK {
+	if code, body := s.Ask("health", "/livez?verbose"); code != http.StatusOK {
 		return fmt.Errorf("livez: %d %s", code, body)
 	}
 	return nil
@@ -529,8 +529,8 @@ func TestA54WrongAddressIsNamedByProbes(t *testing.T) {
 func TestA54MissingBindingShowsOnTheSyncTarget(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
-	tn.up.delete(apisGroup+" APIBinding", "", config.KubernetesExport)
-	tn.up.eventuallyGone(apisGroup+" APIBinding", "", config.KubernetesExport)
+	tn.up.Delete(apisGroup+" APIBinding", "", config.KubernetesExport)
+	tn.up.EventuallyGone(apisGroup+" APIBinding", "", config.KubernetesExport)
 	s := tn.startSyncerWith(syncerOptions{mayFail: true})
 	tn.awaitTarget(all(
 		condition("APIsReady", "False", "APIExportMissing", "kubernetes", "kubectl workload bind"),
@@ -559,6 +559,6 @@ func TestA54WrongFeedURLShowsOnTheSyncTarget(t *testing.T) {
 		if err := s.unready("[-]types", url); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		s.terminate()
+		s.Terminate()
 	}
 }
