@@ -1,0 +1,273 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/config"
+	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/bind"
+	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/setup"
+	"github.com/kcp-dev/workload-syncer/test/env"
+)
+
+// Provider is a workspace with APIExports of its own: what is bound to one provider knows nothing of what is bound to
+// another, so that a test which needs a manager of its own is not seen by the others.
+type Provider struct {
+	Env  *env.Env
+	KCP  *env.KCP
+	Path logicalcluster.Path
+	// Manager runs for all tests of the package; nil for a provider of a test's own.
+	manager *env.Process
+}
+
+// shared is the provider that all tests of the package use.
+var shared struct {
+	sync.Mutex
+	provider *Provider
+}
+
+// Shared gives the provider that all tests of the package share, with a manager that runs until they have ended. The
+// package's TestMain has to start a kcp and the clusters, by env.Main.
+func Shared(t *testing.T) *Provider {
+	t.Helper()
+	e := env.For(t)
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.provider == nil {
+		p := newProvider(t, e, "root:compute")
+		p.manager = Must(e.Start(context.Background(), p.managerCommand(t)))(t)
+		shared.provider = p
+	}
+	p := shared.provider
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the end of the shared manager's log:\n%s", p.manager.Tail(120))
+		}
+	})
+	return p
+}
+
+// NewProvider makes a provider for one test. No manager runs yet. It is removed with the test.
+func NewProvider(t *testing.T) *Provider {
+	t.Helper()
+	name := "compute-" + rand.String(8)
+	p := newProvider(t, env.For(t), "root:"+name)
+	t.Cleanup(func() { p.removeWorkspace(t, name) })
+	return p
+}
+
+func newProvider(t *testing.T, e *env.Env, path string) *Provider {
+	t.Helper()
+	p := &Provider{Env: e, KCP: e.KCP(), Path: logicalcluster.NewPath(path)}
+	Must(setup.Apply(t.Context(), p.KCP.AdminConfig(), p.Path, t.Output()))(t)
+	return p
+}
+
+// Manager is the shared one, as this test sees it.
+func (p *Provider) Manager(t *testing.T) *Program { return &Program{Process: p.manager, T: t} }
+
+// StartManager starts a manager for this provider, which has none running but those that a test starts, and waits until it
+// is ready. It has exactly the rights that config/kcp/rbac.yaml names. Flags of the test come last and win.
+func (p *Provider) StartManager(t *testing.T, flags ...string) *Program {
+	t.Helper()
+	m := Start(t, p.Env, p.managerCommand(t, flags...))
+	m.AwaitReady()
+	return m
+}
+
+// ManagerCommand is how StartManager starts it, for tests that wait for something else.
+func (p *Provider) ManagerCommand(t *testing.T, flags ...string) env.Command {
+	t.Helper()
+	return p.managerCommand(t, flags...)
+}
+
+func (p *Provider) managerCommand(t *testing.T, flags ...string) env.Command {
+	t.Helper()
+	args := []string{
+		"--kcp-kubeconfig=" + Must(p.Env.Kubeconfig(p.managerAccount(t)))(t), "--provider-workspace=" + p.Path.String(),
+		"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0", "-v=4",
+		"--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s", "--leader-elect-retry-period=500ms",
+	}
+	return env.Command{Name: "manager", Path: p.binary(t, "workload-manager"), Args: append(args, flags...)}
+}
+
+func (p *Provider) binary(t *testing.T, program string) string {
+	t.Helper()
+	return Must(p.Env.Build(context.Background(), "./cmd/"+program))(t)
+}
+
+// managerAccount is a ServiceAccount of the provider's workspace with the roles for a manager, and no other.
+func (p *Provider) managerAccount(t *testing.T) *rest.Config {
+	t.Helper()
+	var rules []rbacv1.PolicyRule
+	for _, object := range Must(config.Objects())(t) {
+		if name := object.GetName(); object.GetKind() != "ClusterRole" || name != "workload.kcp.io:content" && name != "workload.kcp.io:manager" {
+			continue
+		}
+		var role rbacv1.ClusterRole
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &role); err != nil {
+			t.Fatal(err)
+		}
+		rules = append(rules, role.Rules...)
+	}
+	account := Must(p.KCP.ServiceAccount(t.Context(), p.Path, env.ServiceAccount{Namespace: "default", Name: "manager", Rules: rules}))(t)
+	account.Host = p.KCP.AdminConfig().Host
+	return account
+}
+
+// Workspace is a workspace that is bound to exports of the provider, with all rights.
+type Workspace struct {
+	*Side
+	env.Workspace
+	Provider *Provider
+}
+
+// NewWorkspace makes a workspace whose name starts with prefix and binds it to the exports, as kubectl workload bind does.
+// It is removed with the test, after the programs that the test starts.
+func (p *Provider) NewWorkspace(t *testing.T, prefix string, exports ...string) *Workspace {
+	t.Helper()
+	ws := Must(p.KCP.CreateWorkspace(t.Context(), env.Root, prefix+"-"+rand.String(8)))(t)
+	t.Cleanup(func() { p.removeWorkspace(t, ws.Path.Base()) })
+	if err := bind.Bind(t.Context(), p.KCP.AdminConfig(), ws.Path, p.Path, exports, t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	return &Workspace{Side: NewSide(t, p.KCP.WorkspaceConfig(ws.Path)), Workspace: ws, Provider: p}
+}
+
+// NewTenant makes a team's workspace, bound to compute and to placements, with a namespace called web.
+func (p *Provider) NewTenant(t *testing.T) *Workspace {
+	t.Helper()
+	ws := p.NewWorkspace(t, "team", config.KubernetesExport, config.SchedulingExport)
+	ws.Create(`{apiVersion: v1, kind: Namespace, metadata: {name: web}}`)
+	return ws
+}
+
+// NewTargetWorkspace makes a workspace for SyncTargets and Locations of one test. Placements name it as locationWorkspace.
+func (p *Provider) NewTargetWorkspace(t *testing.T) *Workspace {
+	t.Helper()
+	return p.NewWorkspace(t, "targets", config.WorkloadExport, config.SchedulingExport)
+}
+
+// removeWorkspace does not wait: kcp takes its time, and nothing depends on it.
+func (p *Provider) removeWorkspace(t *testing.T, name string) {
+	client := Must(dynamic.NewForConfig(p.KCP.WorkspaceConfig(env.Root)))(t)
+	workspaces := client.Resource(schema.GroupVersionResource{Group: "tenancy.kcp.io", Version: "v1alpha1", Resource: "workspaces"})
+	if err := workspaces.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+		t.Errorf("removing workspace %s: %v", name, err)
+	}
+}
+
+// SyncTargetKind is what methods of Side call a SyncTarget.
+const SyncTargetKind = "workload.kcp.io/v1alpha1 SyncTarget"
+
+// Target is a SyncTarget and the physical cluster that it stands for.
+type Target struct {
+	T         *testing.T
+	Workspace *Workspace
+	*workloadv1alpha1.SyncTarget
+	Key     string
+	Cluster *env.Cluster
+	// Down is the physical cluster.
+	Down *Side
+}
+
+// NewTarget creates a SyncTarget in the workspace. Cluster names one of the package's physical clusters; metadata and spec
+// are YAML in flow style, e.g. "labels: {region: eu}" and "unschedulable: true", and may be empty. What its syncers leave in
+// the cluster is removed with the test.
+func (w *Workspace) NewTarget(name, cluster, metadata, spec string) *Target {
+	w.T.Helper()
+	if metadata != "" {
+		metadata = ", " + metadata
+	}
+	if spec != "" {
+		spec = ", " + spec
+	}
+	u := w.Create(fmt.Sprintf(`{apiVersion: workload.kcp.io/v1alpha1, kind: SyncTarget, metadata: {name: %s%s}, spec: {supportedAPIExports: [{path: %q, export: kubernetes}]%s}}`,
+		name, metadata, w.Provider.Path, spec))
+	tg := &Target{T: w.T, Workspace: w, SyncTarget: &workloadv1alpha1.SyncTarget{}, Cluster: w.Provider.Env.Cluster(cluster)}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, tg.SyncTarget); err != nil {
+		w.T.Fatal(err)
+	}
+	tg.Key = workloadv1alpha1.SyncTargetKey(string(w.Cluster), name)
+	tg.Down = NewSide(w.T, tg.Cluster.AdminConfig())
+	w.T.Cleanup(tg.removeCopies)
+	return tg
+}
+
+// removeCopies removes what the target's syncers left in the physical cluster, so that tests can be run again and again.
+func (tg *Target) removeCopies() {
+	ctx := context.Background()
+	namespaces := tg.Down.Typed.CoreV1().Namespaces()
+	list, err := namespaces.List(ctx, metav1.ListOptions{LabelSelector: workloadv1alpha1.DownstreamClusterLabel + "=" + tg.Key})
+	if err != nil {
+		tg.T.Logf("cleaning up: %v", err) // a test may have killed the cluster
+		return
+	}
+	for _, ns := range list.Items {
+		if err := namespaces.Delete(ctx, ns.Name, metav1.DeleteOptions{}); err != nil {
+			tg.T.Logf("cleaning up: %v", err)
+		}
+	}
+}
+
+// NamespaceOf is the namespace in the physical cluster that stands for one of a tenant's.
+func (tg *Target) NamespaceOf(tenant *Workspace, namespace string) string {
+	return workloadv1alpha1.NamespaceLocator{
+		SyncTarget:  workloadv1alpha1.SyncTargetLocator{ClusterName: string(tg.Workspace.Cluster), Name: tg.Name, UID: tg.UID},
+		ClusterName: string(tenant.Cluster),
+		Namespace:   namespace,
+	}.DownstreamNamespace()
+}
+
+// Await waits until check is content with the SyncTarget.
+func (tg *Target) Await(check func(*unstructured.Unstructured) error) *unstructured.Unstructured {
+	tg.T.Helper()
+	return tg.Workspace.Eventually(SyncTargetKind, "", tg.Name, check)
+}
+
+// StartSyncer starts a syncer for the target, which takes what is assigned to it, and waits until it is ready. Flags of the
+// test come last and win.
+func (tg *Target) StartSyncer(flags ...string) *Program {
+	tg.T.Helper()
+	p := tg.Workspace.Provider
+	args := []string{
+		"--kcp-kubeconfig=" + Must(p.Env.Kubeconfig(p.KCP.AdminConfig()))(tg.T),
+		"--cluster-kubeconfig=" + Must(p.Env.Kubeconfig(tg.Cluster.AdminConfig()))(tg.T),
+		"--sync-target-workspace=" + tg.Workspace.Path.String(), "--sync-target-name=" + tg.Name,
+		"--feed=assigned", "--feed-urls=" + p.VirtualWorkspace(tg.T, config.KubernetesExport),
+		"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0",
+		"--leader-elect=false", "--heartbeat-period=1s", "--namespace-clean-delay=1s", "--orphan-grace-period=3s", "-v=2",
+	}
+	s := Start(tg.T, p.Env, env.Command{Name: "syncer-" + tg.Name, Path: p.binary(tg.T, "workload-syncer"), Args: append(args, flags...)})
+	s.AwaitReady()
+	return s
+}
+
+// VirtualWorkspace is the URL at which an export shows the objects of all workspaces that are bound to it. There has to be one.
+func (p *Provider) VirtualWorkspace(t *testing.T, export string) string {
+	t.Helper()
+	var url string
+	NewSide(t, p.KCP.WorkspaceConfig(p.Path)).Eventually("apis.kcp.io/v1alpha1 APIExportEndpointSlice", "", export, func(u *unstructured.Unstructured) error {
+		endpoints, _, _ := unstructured.NestedSlice(u.Object, "status", "endpoints")
+		if len(endpoints) == 0 {
+			return fmt.Errorf("APIExport %s has no virtual workspace yet: nobody has bound it", export)
+		}
+		url, _ = endpoints[0].(map[string]any)["url"].(string)
+		return nil
+	})
+	return url
+}
