@@ -40,7 +40,10 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags := genericclioptions.NewConfigFlags(true)
 	flags.Namespace = nil // what the commands work with lives in no namespace
 	flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(newInit(flags, streams), newSync(flags, streams), newBind(flags, streams), newStatus(flags, streams))
+	root.AddCommand(
+		newInit(flags, streams), newSync(flags, streams), newBind(flags, streams), newStatus(flags, streams),
+		newCordon(flags, streams), newUncordon(flags, streams), newDrain(flags, streams),
+	)
 	return root
 }
 

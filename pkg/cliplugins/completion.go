@@ -3,6 +3,7 @@ package cliplugins
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,12 +26,19 @@ func exactlyOne(name, meaning string) cobra.PositionalArgs {
 	}
 }
 
+// atLeastOne wants arguments, and says which.
+func atLeastOne(name, meaning string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s wants at least one argument: %s is %s. See %s --help", cmd.CommandPath(), name, meaning, cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
 // completeTargets offers the names of the workspace's SyncTargets.
 func completeTargets(flags *genericclioptions.ConfigFlags, path *string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
 		kcp, workspacePath, err := current(flags, *path)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
@@ -43,7 +51,9 @@ func completeTargets(flags *genericclioptions.ConfigFlags, path *string) cobra.C
 		}
 		var names []cobra.Completion
 		for i := range list.Items {
-			names = append(names, list.Items[i].Name)
+			if name := list.Items[i].Name; !slices.Contains(args, name) {
+				names = append(names, name)
+			}
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}

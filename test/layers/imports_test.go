@@ -77,7 +77,8 @@ var layers = []layer{
 	{packages: plugins + "/workspace", may: []string{apis}},
 	{packages: plugins, may: []string{apis, "config", plugins + "/..."}},
 	{packages: plugins + "/apply", may: []string{apis}},
-	{packages: plugins + "/...", may: []string{apis, "config", plugins + "/workspace", plugins + "/apply"}},
+	{packages: plugins + "/tenants", may: []string{apis, plugins + "/workspace"}},
+	{packages: plugins + "/...", may: []string{apis, "config", plugins + "/workspace", plugins + "/apply", plugins + "/tenants"}},
 
 	{packages: cli, may: []string{tmc}},
 	{packages: "cmd/workload-syncer/options", may: []string{apis, tmc, syncer, cli}},
