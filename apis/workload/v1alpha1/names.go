@@ -68,6 +68,10 @@ const (
 	// workload names them.
 	AssignLabel = "workload.kcp.io/assign"
 
+	// NegotiatedSchemaLabel is written by the manager on an APIResourceSchema that it made of what physical clusters have in
+	// common. It changes none without it.
+	NegotiatedSchemaLabel = "internal.workload.kcp.io/negotiated"
+
 	// SyncTargetKeyLabel is written by the manager on a SyncTarget: its <key>.
 	SyncTargetKeyLabel = "internal.workload.kcp.io/key"
 )

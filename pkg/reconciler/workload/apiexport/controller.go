@@ -1,0 +1,129 @@
+// Package apiexport offers to tenants what the physical clusters of a provider serve.
+//
+// Syncers import the types of their clusters as APIResourceImports. For each resource the controller computes what the
+// clusters have in common, keeps it in a NegotiatedAPIResource of the provider's workspace, and puts it into the APIExport
+// that tenants bind. Each import is told whether its cluster takes what is offered.
+//
+// It never changes what kubectl workload init installed, and never takes from tenants what they use: a resource becomes
+// narrower, or goes, only while no workspace has objects of it.
+package apiexport
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	apiresourcev1alpha1 "github.com/kcp-dev/workload-syncer/apis/apiresource/v1alpha1"
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+const name = "apiexport"
+
+// usedPeriod is how often it is asked whether objects are still in the way of a change.
+const usedPeriod = time.Minute
+
+// Deps are what the reconciler needs.
+type Deps struct {
+	Fleet *fleet.Fleet
+	// Provider is the workspace with the APIExports.
+	Provider logicalcluster.Path
+}
+
+// Controller is the reconciler. Its keys are resources: what the versions of one have to do with each other is decided together.
+type Controller struct {
+	fleet      *fleet.Fleet
+	provider   *provider
+	imports    *fleet.Cache[*apiresourcev1alpha1.APIResourceImport]
+	negotiated *fleet.Cache[*apiresourcev1alpha1.NegotiatedAPIResource]
+	targets    *fleet.Cache[*workloadv1alpha1.SyncTarget]
+	writer     *fleet.Writer
+	loop       *fleet.Loop[schema.GroupResource]
+}
+
+// New sends no request.
+func New(deps Deps) (*Controller, error) {
+	c := &Controller{
+		fleet: deps.Fleet, provider: newProvider(deps.Fleet.Workspace(deps.Provider), deps.Provider),
+		writer: deps.Fleet.Writer(name, workloadv1alpha1.WorkloadExport),
+	}
+	c.loop = fleet.NewLoop(deps.Fleet, name, 1, c.process) // one: all change the same export, and change it seldom
+	var errs [3]error
+	c.imports, errs[0] = fleet.Watch(deps.Fleet, workloadv1alpha1.WorkloadExport, importsGVR, fleet.Typed[apiresourcev1alpha1.APIResourceImport])
+	c.negotiated, errs[1] = fleet.Watch(deps.Fleet, workloadv1alpha1.WorkloadExport, negotiatedGVR, fleet.Typed[apiresourcev1alpha1.NegotiatedAPIResource])
+	c.targets, errs[2] = fleet.SyncTargets(deps.Fleet)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	return c, c.listen()
+}
+
+func (c *Controller) listen() error {
+	return errors.Join(
+		c.imports.OnChange(func(change fleet.Change[*apiresourcev1alpha1.APIResourceImport]) {
+			c.loop.Add(change.Object.Spec.GVR().GroupResource(), change.Priority)
+		}),
+		c.negotiated.OnChange(func(change fleet.Change[*apiresourcev1alpha1.NegotiatedAPIResource]) {
+			c.loop.Add(change.Object.Spec.GVR().GroupResource(), change.Priority)
+		}),
+		c.targets.OnChange(func(change fleet.Change[*workloadv1alpha1.SyncTarget]) {
+			if change.Before != nil && slices.Equal(change.Before.Spec.SupportedAPIExports, change.Object.Spec.SupportedAPIExports) {
+				return // a heartbeat, most likely
+			}
+			for _, i := range c.imports.In(logicalcluster.From(change.Object)) {
+				if i.Spec.SyncTarget == change.Object.Name {
+					c.loop.Add(i.Spec.GVR().GroupResource(), change.Priority)
+				}
+			}
+		}),
+	)
+}
+
+// Run works until ctx is done.
+func (c *Controller) Run(ctx context.Context) error {
+	parts := tmc.Part{Name: "APIExport watch", Run: func(ctx context.Context) error { return c.provider.run(ctx, c.lookAtAll) }}
+	var following sync.WaitGroup
+	defer following.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	failed := make(chan error, 1)
+	following.Go(func() {
+		if err := parts.Run(ctx); err != nil {
+			failed <- err
+			stop()
+		}
+	})
+	// What is not seen yet would look as if no cluster served it.
+	if fleet.Synced(ctx, c.imports, c.negotiated, c.targets) && cache.WaitForCacheSync(ctx.Done(), c.provider.export.HasSynced) {
+		c.loop.Run(ctx)
+	}
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// lookAtAll looks at all resources that are negotiated: the export that they are offered in has changed.
+func (c *Controller) lookAtAll() {
+	all := sets.New[schema.GroupResource]()
+	for _, i := range c.imports.All() {
+		all.Insert(i.Spec.GVR().GroupResource())
+	}
+	for _, n := range c.negotiated.All() {
+		all.Insert(n.Spec.GVR().GroupResource())
+	}
+	for gr := range all {
+		c.loop.Add(gr, tmc.PriorityBacklog)
+	}
+}

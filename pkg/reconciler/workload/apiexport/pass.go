@@ -1,0 +1,223 @@
+package apiexport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	apiresourcev1alpha1 "github.com/kcp-dev/workload-syncer/apis/apiresource/v1alpha1"
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
+)
+
+// gathered is what a pass works with.
+type gathered struct {
+	Observed
+	resource schema.GroupResource
+	// provider is the logical cluster of the provider's workspace.
+	provider logicalcluster.Name
+	imports  []*apiresourcev1alpha1.APIResourceImport
+	// orphans are imports whose SyncTarget is gone.
+	orphans    []*apiresourcev1alpha1.APIResourceImport
+	negotiated []*apiresourcev1alpha1.NegotiatedAPIResource
+	// offered is the APIResourceSchema that the export names now.
+	offered string
+}
+
+func (c *Controller) process(ctx context.Context, gr schema.GroupResource) (time.Duration, error) {
+	g, err := c.gather(ctx, gr)
+	if err != nil {
+		return 0, err
+	}
+	outcome := negotiate(g.Observed)
+	if outcome.AskUsed {
+		used, err := c.fleet.Any(ctx, workloadv1alpha1.KubernetesExport, gr.WithVersion(g.Offered.Version))
+		if err != nil {
+			return 0, err
+		}
+		g.Used = &used
+		outcome = negotiate(g.Observed)
+	}
+	offering := c.offer(ctx, g, outcome)
+	var refused *refusedError
+	if errors.As(offering.err, &refused) {
+		outcome.refuse(refused)
+	} else if offering.err != nil {
+		return 0, offering.err
+	}
+	if err := errors.Join(c.reportImports(ctx, g, outcome), c.reportNegotiated(ctx, g, outcome, offering.schema), offering.err); err != nil {
+		return 0, err
+	}
+	if g.Used != nil && *g.Used {
+		return usedPeriod, nil
+	}
+	return 0, nil
+}
+
+// refuse tells that kcp would not take the schema. What was offered stays.
+func (o *Outcome) refuse(why error) {
+	if o.Offer == nil {
+		return
+	}
+	v := o.Versions[o.Offer.Version]
+	v.Published = metav1.Condition{
+		Type: apiresourcev1alpha1.NegotiatedPublished, Status: metav1.ConditionFalse,
+		Reason: apiresourcev1alpha1.ReasonSchemaRefused, Message: shorten(why.Error()),
+	}
+	o.Versions[o.Offer.Version] = v
+}
+
+func (c *Controller) gather(ctx context.Context, gr schema.GroupResource) (gathered, error) {
+	export, err := c.provider.current()
+	if err != nil {
+		return gathered{}, err
+	}
+	g := gathered{resource: gr, provider: logicalcluster.From(export)}
+	if named := entry(export, gr); named != nil {
+		g.offered = named.Schema
+		described, err := c.provider.schema(ctx, named.Schema)
+		if err != nil {
+			return gathered{}, err
+		}
+		if g.Offered, err = offerOf(described); err != nil {
+			return gathered{}, err
+		}
+	}
+	g.Withheld = sets.New[string]()
+	for _, n := range c.negotiated.In(g.provider) {
+		if n.Spec.GVR().GroupResource() == gr {
+			g.negotiated = append(g.negotiated, n)
+			if n.Spec.Publish != nil && !*n.Spec.Publish {
+				g.Withheld.Insert(n.Spec.Version)
+			}
+		}
+	}
+	c.gatherImports(&g)
+	return g, nil
+}
+
+func (c *Controller) gatherImports(g *gathered) {
+	for _, i := range c.imports.All() {
+		if i.Spec.GVR().GroupResource() != g.resource || i.DeletionTimestamp != nil {
+			continue
+		}
+		target, exists := c.targets.Get(fleet.Key{Cluster: logicalcluster.From(i), Name: i.Spec.SyncTarget})
+		switch {
+		case !exists:
+			g.orphans = append(g.orphans, i)
+		case c.provides(target):
+			g.imports = append(g.imports, i)
+			g.Imports = append(g.Imports, toImport(i))
+		}
+	}
+}
+
+// provides reports whether the target takes the objects of tenants of this provider.
+func (c *Controller) provides(target *workloadv1alpha1.SyncTarget) bool {
+	return slices.ContainsFunc(target.Spec.SupportedAPIExports, func(e workloadv1alpha1.APIExportReference) bool {
+		return e.Export == workloadv1alpha1.KubernetesExport && (e.Path == "" || e.Path == c.provider.path.String())
+	})
+}
+
+func nameOf(i *apiresourcev1alpha1.APIResourceImport) string { return fleet.KeyOf(i).String() }
+
+func toImport(i *apiresourcev1alpha1.APIResourceImport) Import {
+	out := Import{Name: nameOf(i), Created: i.CreationTimestamp.Time, Version: i.Spec.Version}
+	out.Description, out.Invalid = decodeDescription(i.Spec.ResourceDescription)
+	return out
+}
+
+// offering is what came of offering the outcome to tenants.
+type offering struct {
+	// schema is the APIResourceSchema that the export names now.
+	schema string
+	err    error
+}
+
+func (c *Controller) offer(ctx context.Context, g gathered, outcome Outcome) offering {
+	switch {
+	case outcome.Offer == nil && g.Offered == nil:
+		return offering{}
+	case outcome.Offer == nil:
+		return offering{err: c.provider.withdraw(ctx, g.resource)}
+	case outcome.Offer == g.Offered:
+		return offering{schema: g.offered}
+	}
+	next, err := resourceSchema(ctx, g.resource.Group, *outcome.Offer)
+	if err == nil && next.Name != g.offered {
+		err = c.provider.publish(ctx, next)
+	}
+	if err != nil {
+		return offering{schema: g.offered, err: err}
+	}
+	return offering{schema: next.Name}
+}
+
+// reportImports tells each cluster's syncer, through its import, and removes imports of targets that are gone.
+func (c *Controller) reportImports(ctx context.Context, g gathered, outcome Outcome) error {
+	var errs []error
+	for _, i := range g.imports {
+		verdict := outcome.Verdicts[nameOf(i)]
+		conditions, changed := setConditions(i.Status.Conditions, i.Generation, c.fleet.Clock().Now(), verdict.Compatible, verdict.Available)
+		if !changed {
+			continue
+		}
+		_, err := c.writer.Patch(ctx, importsGVR, fleet.KeyOf(i), map[string]any{"status": map[string]any{"conditions": conditions}}, "status")
+		errs = append(errs, err)
+	}
+	for _, i := range g.orphans {
+		errs = append(errs, c.writer.Delete(ctx, importsGVR, fleet.KeyOf(i), i.UID))
+	}
+	return errors.Join(errs...)
+}
+
+// reportNegotiated keeps a NegotiatedAPIResource for each version that is served or offered.
+func (c *Controller) reportNegotiated(ctx context.Context, g gathered, outcome Outcome, schemaName string) error {
+	var errs []error
+	for name, v := range outcome.Versions {
+		resource := apiresourcev1alpha1.ResourceName{Group: g.resource.Group, Version: name, Resource: g.resource.Resource}
+		if outcome.Offer == nil || outcome.Offer.Version != name {
+			errs = append(errs, c.reportVersion(ctx, g, resource, v, ""))
+			continue
+		}
+		errs = append(errs, c.reportVersion(ctx, g, resource, v, schemaName))
+	}
+	for _, n := range g.negotiated {
+		if _, talked := outcome.Versions[n.Spec.Version]; !talked && n.DeletionTimestamp == nil {
+			errs = append(errs, c.writer.Delete(ctx, negotiatedGVR, fleet.KeyOf(n), n.UID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Controller) reportVersion(ctx context.Context, g gathered, resource apiresourcev1alpha1.ResourceName, v Version, schemaName string) error {
+	i := slices.IndexFunc(g.negotiated, func(n *apiresourcev1alpha1.NegotiatedAPIResource) bool { return n.Spec.ResourceName == resource })
+	var before *apiresourcev1alpha1.NegotiatedAPIResource
+	if i >= 0 {
+		before = g.negotiated[i]
+	}
+	if before == nil {
+		made, err := c.createNegotiated(ctx, g.provider, resource)
+		if err != nil || made == nil {
+			return err
+		}
+		before = made
+	}
+	patch, err := statusPatch(before, v, schemaName, c.fleet.Clock().Now())
+	if err != nil || patch == nil {
+		return err
+	}
+	key := fleet.Key{Cluster: g.provider, Name: before.Name}
+	if _, err = c.writer.Patch(ctx, negotiatedGVR, key, patch, "status"); err != nil {
+		return fmt.Errorf("telling what was negotiated: %w", err)
+	}
+	return nil
+}
