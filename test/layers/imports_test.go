@@ -64,7 +64,8 @@ var layers = []layer{
 	{packages: fleet, may: []string{apis, tmc}},
 	{packages: workload + "/synctarget", may: []string{apis, tmc, fleet}},
 	{packages: choose, may: []string{apis}, pure: true},
-	{packages: workload + "/manager", may: []string{apis, tmc, fleet, workload + "/synctarget"}},
+	{packages: workload + "/apiexport", may: []string{apis, tmc, fleet, schemas}},
+	{packages: workload + "/manager", may: []string{apis, tmc, fleet, workload + "/apiexport", workload + "/synctarget"}},
 	{packages: schemas, pure: true},
 	{packages: openAPI, pure: true},
 

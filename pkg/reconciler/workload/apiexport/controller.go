@@ -64,7 +64,10 @@ func New(deps Deps) (*Controller, error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	return c, c.listen()
+	if err := c.listen(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *Controller) listen() error {
@@ -90,28 +93,17 @@ func (c *Controller) listen() error {
 
 // Run works until ctx is done.
 func (c *Controller) Run(ctx context.Context) error {
-	parts := tmc.Part{Name: "APIExport watch", Run: func(ctx context.Context) error { return c.provider.run(ctx, c.lookAtAll) }}
+	if err := c.provider.onChange(c.lookAtAll); err != nil {
+		return err
+	}
 	var following sync.WaitGroup
 	defer following.Wait()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	failed := make(chan error, 1)
-	following.Go(func() {
-		if err := parts.Run(ctx); err != nil {
-			failed <- err
-			stop()
-		}
-	})
+	following.Go(func() { c.provider.export.RunWithContext(ctx) })
 	// What is not seen yet would look as if no cluster served it.
 	if fleet.Synced(ctx, c.imports, c.negotiated, c.targets) && cache.WaitForCacheSync(ctx.Done(), c.provider.export.HasSynced) {
 		c.loop.Run(ctx)
 	}
-	select {
-	case err := <-failed:
-		return err
-	default:
-		return nil
-	}
+	return nil
 }
 
 // lookAtAll looks at all resources that are negotiated: the export that they are offered in has changed.

@@ -83,7 +83,7 @@ func negotiate(o Observed) Outcome {
 		return out
 	}
 	for name, talk := range versions {
-		tell(&out, o, name, talk)
+		tell(&out, name, talk)
 		v := out.Versions[name]
 		v.Published = publishedOf(o, out.Offer, name, talk, published)
 		out.Versions[name] = v
@@ -261,7 +261,7 @@ func publishedOf(o Observed, offer *Offer, name string, t talk, ofOffered metav1
 }
 
 // tell judges the imports of a version by what is offered of it, or could be.
-func tell(out *Outcome, o Observed, name string, t talk) {
+func tell(out *Outcome, name string, t talk) {
 	offered := out.Offer != nil && out.Offer.Version == name
 	by := t.common
 	if offered {

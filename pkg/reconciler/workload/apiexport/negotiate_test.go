@@ -275,7 +275,8 @@ func offerText(o *Offer) string {
 // Negotiating again what was negotiated changes nothing.
 func TestNegotiateIsStable(t *testing.T) {
 	imports := []Import{
-		{Name: "a", Version: "v1", Description: describe(t, color)}, {Name: "b", Version: "v1", Description: describe(t, texts)},
+		{Name: "a", Version: "v1", Description: describe(t, color)},
+		{Name: "b", Version: "v1", Description: describe(t, texts)},
 		{Name: "c", Version: "v1", Description: describe(t, small)},
 	}
 	first := negotiate(Observed{Imports: imports})

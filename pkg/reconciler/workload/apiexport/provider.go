@@ -55,15 +55,12 @@ func (p *provider) told(err error) {
 	p.lastErr = err
 }
 
-// run follows the export until ctx is done.
-func (p *provider) run(ctx context.Context, changed func()) error {
-	if _, err := p.export.AddEventHandler(cache.ResourceEventHandlerFuncs{
+// onChange has changed called whenever the export changes.
+func (p *provider) onChange(changed func()) error {
+	_, err := p.export.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(any) { changed() }, UpdateFunc: func(any, any) { changed() }, DeleteFunc: func(any) { changed() },
-	}); err != nil {
-		return err
-	}
-	p.export.RunWithContext(ctx)
-	return nil
+	})
+	return err
 }
 
 // current is the export as it was last seen.

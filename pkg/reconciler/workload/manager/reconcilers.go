@@ -3,6 +3,7 @@ package manager
 import (
 	"fmt"
 
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/apiexport"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/synctarget"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -17,6 +18,9 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 	}{
 		{"synctarget", func() (fleet.Reconciler, error) {
 			return synctarget.New(synctarget.Deps{Fleet: f, Workers: m.config.Workers})
+		}},
+		{"apiexport", func() (fleet.Reconciler, error) {
+			return apiexport.New(apiexport.Deps{Fleet: f, Provider: m.config.Provider})
 		}},
 	} {
 		made, err := r.make()
