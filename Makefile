@@ -30,9 +30,14 @@ test: ## Run all tests, those on real servers included. ARGS="-phase unit", ARGS
 	@exec bin/test-runner $(ARGS)
 
 .PHONY: bench
-bench: ## Measure latency, writes, restart and memory; writes docs/benchmarks.md. ARGS="-docs= -singles 20": fewer, not kept.
+bench: ## Measure speed and scale; writes docs/benchmarks.md. QUICK=1: three minutes, nothing kept. ARGS="-help": what there is.
 	@go build -o bin/ ./test/bench
-	@exec bin/bench $(ARGS)
+	@exec bin/bench $(if $(QUICK),-quick) $(ARGS)
+
+.PHONY: profile
+profile: ## Write CPU and heap profiles of a start with everything to do and of one with nothing to do into bin/profiles/.
+	@go build -o bin/ ./test/bench
+	@exec bin/bench -only drain,restart -docs= -profiles bin/profiles $(ARGS)
 
 .PHONY: lint
 lint: ## Run the linters.

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+)
+
+// measureRaw finds the limits of the servers without us.
+func (b *bench) measureRaw(ctx context.Context) error {
+	t, err := b.newTenant(ctx, "raw", 1)
+	if err != nil {
+		return err
+	}
+	for _, workers := range []int{1, 8} {
+		rate, err := b.rawCreates(ctx, b.down, configMaps, workers)
+		if err != nil {
+			return err
+		}
+		b.add(fmt.Sprintf("creates into the cluster, %d workers", workers), rate, "per second")
+	}
+	if _, err := b.rateOf(ctx, configMaps); err != nil {
+		return err
+	}
+	for _, workers := range []int{1, 8, 32} {
+		rate, err := b.rawCreates(ctx, t.home(), configMaps, workers)
+		if err != nil {
+			return err
+		}
+		b.add(fmt.Sprintf("creates into kcp, %d workers", workers), rate, "per second")
+	}
+	_, err = b.trivialLoop(ctx)
+	return err
+}
+
+// rateOf is how many objects of a type 32 workers create per second in the cluster. It is measured once.
+func (b *bench) rateOf(ctx context.Context, resource schema.GroupVersionResource) (float64, error) {
+	if rate, known := b.rawRate[resource.Resource]; known {
+		return rate, nil
+	}
+	rate, err := b.rawCreates(ctx, b.down, resource, 32)
+	if err != nil {
+		return 0, err
+	}
+	b.rawRate[resource.Resource] = rate
+	b.add(fmt.Sprintf("raw creates of %s into the cluster, 32 workers", resource.Resource), rate, "per second")
+	return rate, nil
+}
+
+func (b *bench) rawCreates(ctx context.Context, side dynamic.Interface, resource schema.GroupVersionResource, workers int) (float64, error) {
+	b.rawLoads++
+	in := fmt.Sprintf("raw-%d", b.rawLoads)
+	if err := createNamespace(ctx, side, in); err != nil {
+		return 0, err
+	}
+	of := objectOf(resource)
+	made, err := load{
+		resource: resource, count: 5 * b.singles * min(workers, 4) / 2, workers: workers,
+		object: func(i int) (dynamic.Interface, *unstructured.Unstructured) {
+			return side, of(in, fmt.Sprintf("raw-%d", i))
+		},
+	}.create(ctx)
+	return made.perSecond(), err
+}
+
+// trivialLoop is the floor of any syncer's latency: a watch on kcp that does nothing but create the same in the cluster.
+// It is measured once, and gives the median in milliseconds.
+func (b *bench) trivialLoop(ctx context.Context) (float64, error) {
+	if b.trivial > 0 {
+		return b.trivial, nil
+	}
+	t, err := b.newTenant(ctx, "trivial", 1)
+	if err != nil {
+		return 0, err
+	}
+	if err := createNamespace(ctx, b.down, "trivial"); err != nil {
+		return 0, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	from, err := t.home().Resource(configMaps).Namespace(namespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, err
+	}
+	go func() { // ends with the watch, which ends with ctx
+		for event := range from.ResultChan() {
+			if u, ok := event.Object.(*unstructured.Unstructured); ok && event.Type == watch.Added {
+				_, _ = b.down.Resource(configMaps).Namespace("trivial").Create(ctx, configMap("trivial", u.GetName()), metav1.CreateOptions{})
+			}
+		}
+	}()
+	seen, err := watchFor(ctx, b.down.Resource(configMaps).Namespace("trivial"), "", name)
+	if err != nil {
+		return 0, err
+	}
+	took, err := b.oneByOne(ctx, t, seen, "trivial")
+	b.trivial = b.addLatency("trivial watch-then-create loop, acknowledged upstream to seen downstream", took)
+	return b.trivial, err
+}
