@@ -12,6 +12,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/rest"
+	"k8s.io/component-base/version"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -42,9 +43,21 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newInit(flags, streams), newSync(flags, streams), newBind(flags, streams), newStatus(flags, streams),
-		newCordon(flags, streams), newUncordon(flags, streams), newDrain(flags, streams),
+		newCordon(flags, streams), newUncordon(flags, streams), newDrain(flags, streams), newExplain(flags, streams), newVersion(streams),
 	)
 	return root
+}
+
+func newVersion(streams genericiooptions.IOStreams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Show the version of this command",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(streams.Out, "kubectl-workload %s\n", version.Get().GitVersion) // make build sets it
+			return err
+		},
+	}
 }
 
 // current is the workspace to work in: the one given by flag, or else the one that the kubeconfig points to.

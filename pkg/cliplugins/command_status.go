@@ -17,7 +17,7 @@ func newStatus(flags *genericclioptions.ConfigFlags, streams genericiooptions.IO
 	var path, output string
 	cmd := &cobra.Command{
 		Use:     "status",
-		Short:   "Show the SyncTargets of a workspace and what is wrong with them",
+		Short:   "Show the SyncTargets, Locations and Placements of a workspace, and what is wrong with them",
 		Example: "  kubectl workload status\n  kubectl workload status --workspace root:team-a -o wide",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -26,15 +26,15 @@ func newStatus(flags *genericclioptions.ConfigFlags, streams genericiooptions.IO
 			if err := errors.Join(formatErr, err); err != nil {
 				return err
 			}
-			list, err := status.List(cmd.Context(), kcp, workspacePath)
+			found, err := status.Read(cmd.Context(), kcp, workspacePath)
 			if err != nil {
 				return err
 			}
-			if len(list.Items) == 0 && (format == status.Table || format == status.Wide) {
-				_, err := fmt.Fprintf(streams.ErrOut, "There are no SyncTargets in workspace %s.\n", workspacePath)
+			if found.Empty() && (format == status.Table || format == status.Wide) {
+				_, err := fmt.Fprintf(streams.ErrOut, "There are no SyncTargets, Locations or Placements in workspace %s.\n", workspacePath)
 				return err
 			}
-			return status.Print(streams.Out, list, format, time.Now())
+			return status.Print(streams.Out, found, format, time.Now())
 		},
 	}
 	addWorkspace(cmd, &path)

@@ -45,13 +45,13 @@ func completeTargets(flags *genericclioptions.ConfigFlags, path *string) cobra.C
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
-		list, err := status.List(ctx, kcp, workspacePath)
+		targets, err := status.List(ctx, kcp, workspacePath)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
 		var names []cobra.Completion
-		for i := range list.Items {
-			if name := list.Items[i].Name; !slices.Contains(args, name) {
+		for i := range targets {
+			if name := targets[i].Name; !slices.Contains(args, name) {
 				names = append(names, name)
 			}
 		}

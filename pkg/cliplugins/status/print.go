@@ -4,21 +4,25 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"sigs.k8s.io/yaml"
 
+	schedulingv1alpha1 "github.com/kcp-dev/workload-syncer/apis/scheduling/v1alpha1"
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 )
 
-// Format is how the targets are printed.
+// Format is how it is printed.
 type Format string
 
 // The formats.
@@ -38,52 +42,160 @@ func ParseFormat(value string) (Format, error) {
 	return "", fmt.Errorf("--output=%s: must be wide, json or yaml, or be left out for a table", value)
 }
 
-// Print writes the targets: as a table with ages as of now, followed by what is not as it should be, or as data.
-func Print(out io.Writer, list *workloadv1alpha1.SyncTargetList, format Format, now time.Time) error {
+// Print writes what there is: as tables with ages as of now, each followed by what is not as it should be, or as data.
+func Print(out io.Writer, status *Status, format Format, now time.Time) error {
 	switch format {
 	case JSON:
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(list)
+		return encoder.Encode(status.list())
 	case YAML:
-		raw, err := yaml.Marshal(list)
+		raw, err := yaml.Marshal(status.list())
 		if err != nil {
 			return err
 		}
 		_, err = out.Write(raw)
 		return err
 	}
-	return printTable(out, list, format == Wide, now)
+	var page strings.Builder
+	for _, t := range []table{status.targets(format == Wide, now), status.locations(now), status.placements(format == Wide, now)} {
+		t.write(&page)
+	}
+	_, err := io.WriteString(out, page.String())
+	return err
 }
 
-func printTable(out io.Writer, list *workloadv1alpha1.SyncTargetList, wide bool, now time.Time) error {
-	table := tabwriter.NewWriter(out, 0, 8, 3, ' ', 0)
-	write := func(cells ...string) { _, _ = fmt.Fprintln(table, strings.Join(cells, "\t")) } // Flush tells of errors
-	header := []string{"NAME", "READY", "REASON", "HEARTBEAT", "CLUSTER", "RESOURCES", "OBJECTS"}
-	if wide {
-		header = append(header, "FEED", "SCHEDULING", "ENDPOINT", "SYNCER", "AGE")
+// list is all of it, in the form that other tools understand.
+func (s *Status) list() any {
+	items := []any{}
+	for i := range s.SyncTargets {
+		items = append(items, &s.SyncTargets[i])
 	}
-	write(header...)
-	for i := range list.Items {
-		target := &list.Items[i]
+	for i := range s.Locations {
+		items = append(items, &s.Locations[i])
+	}
+	for i := range s.Placements {
+		items = append(items, &s.Placements[i])
+	}
+	return map[string]any{"apiVersion": "v1", "kind": "List", "items": items}
+}
+
+// table is one kind of objects, and what is wrong with them.
+type table struct {
+	header   []string
+	rows     [][]string
+	problems []string
+}
+
+// write writes the table, unless it is empty.
+func (t *table) write(page *strings.Builder) {
+	if len(t.rows) == 0 {
+		return
+	}
+	if page.Len() > 0 {
+		page.WriteString("\n")
+	}
+	columns := tabwriter.NewWriter(page, 0, 8, 3, ' ', 0)
+	for _, row := range append([][]string{t.header}, t.rows...) {
+		_, _ = fmt.Fprintln(columns, strings.Join(row, "\t")) // a Builder takes everything
+	}
+	_ = columns.Flush()
+	for _, problem := range t.problems {
+		page.WriteString("\n" + problem + "\n")
+	}
+}
+
+// add adds a row, and what is wrong with the object.
+func (t *table) add(name string, row, problems []string) {
+	t.rows = append(t.rows, row)
+	if len(problems) > 0 {
+		t.problems = append(t.problems, name+":\n  "+strings.Join(problems, "\n  "))
+	}
+}
+
+func (s *Status) targets(wide bool, now time.Time) table {
+	t := table{header: []string{"SYNCTARGET", "READY", "REASON", "HEARTBEAT", "SCHEDULING", "CLUSTER", "RESOURCES", "OBJECTS", "PENDING"}}
+	if wide {
+		t.header = append(t.header, "FEED", "CPU", "MEMORY", "ENDPOINT", "SYNCER", "AGE")
+	}
+	for i := range s.SyncTargets {
+		target := &s.SyncTargets[i]
 		row := cells(target, now)
 		if wide {
 			row = append(row, wideCells(target, now)...)
 		}
-		write(row...)
+		t.add(target.Name, row, problems(target, now))
 	}
-	if err := table.Flush(); err != nil {
-		return err
+	return t
+}
+
+func (s *Status) locations(now time.Time) table {
+	t := table{header: []string{"LOCATION", "READY", "AVAILABLE", "INSTANCES", "LABELS"}}
+	for i := range s.Locations {
+		location := &s.Locations[i]
+		t.add(location.Name, []string{
+			location.Name, readiness(location.Status.Conditions), strconv.Itoa(int(location.Status.AvailableInstances)),
+			strconv.Itoa(int(location.Status.Instances)), orNone(labels.Set(location.Labels).String()),
+		}, untrue(location.Status.Conditions, now))
 	}
-	for i := range list.Items {
-		if problems := problems(&list.Items[i], now); len(problems) > 0 {
-			_, err := fmt.Fprintf(out, "\n%s:\n  %s\n", list.Items[i].Name, strings.Join(problems, "\n  "))
-			if err != nil {
-				return err
+	return t
+}
+
+func (s *Status) placements(wide bool, now time.Time) table {
+	t := table{header: []string{"PLACEMENT", "READY", "PHASE", "TARGETS", "LEAVING", "LOCATION"}}
+	if wide {
+		t.header = append(t.header, "STRATEGY", "NAMESPACES", "AGE")
+	}
+	for i := range s.Placements {
+		p := &s.Placements[i]
+		var selected, leaving []string
+		for _, target := range p.Status.SelectedTargets {
+			if target.Phase == schedulingv1alpha1.TargetLeaving {
+				leaving = append(leaving, target.Name)
+			} else {
+				selected = append(selected, target.Name)
 			}
 		}
+		location := ""
+		if p.Status.SelectedLocation != nil {
+			location = p.Status.SelectedLocation.LocationName
+		}
+		row := []string{
+			p.Name, readiness(p.Status.Conditions), orNone(string(p.Status.Phase)), orNone(strings.Join(selected, ",")), orNone(strings.Join(leaving, ",")), orNone(location),
+		}
+		if wide {
+			row = append(row, orNone(string(p.Spec.Strategy)), namespacesOf(p), since(&p.CreationTimestamp, now))
+		}
+		t.add(p.Name, row, untrue(p.Status.Conditions, now))
 	}
-	return nil
+	return t
+}
+
+// namespacesOf is which namespaces a Placement selects, in words.
+func namespacesOf(p *schedulingv1alpha1.Placement) string {
+	if selector := p.Spec.NamespaceSelector; selector != nil && len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
+		return "all"
+	}
+	return metav1.FormatLabelSelector(p.Spec.NamespaceSelector)
+}
+
+// readiness is the status of the condition Ready.
+func readiness(conditions []metav1.Condition) string {
+	if ready := meta.FindStatusCondition(conditions, workloadv1alpha1.ConditionReady); ready != nil {
+		return string(ready.Status)
+	}
+	return string(metav1.ConditionUnknown)
+}
+
+// untrue are the conditions that are not True, each with its message.
+func untrue(conditions []metav1.Condition, now time.Time) (lines []string) {
+	for _, condition := range conditions {
+		if condition.Status != metav1.ConditionTrue {
+			lines = append(lines, fmt.Sprintf("%s is %s for %s: %s: %s",
+				condition.Type, condition.Status, since(&condition.LastTransitionTime, now), condition.Reason, orNone(condition.Message)))
+		}
+	}
+	return lines
 }
 
 func cells(target *workloadv1alpha1.SyncTarget, now time.Time) []string {
@@ -91,17 +203,28 @@ func cells(target *workloadv1alpha1.SyncTarget, now time.Time) []string {
 	if condition := meta.FindStatusCondition(target.Status.Conditions, workloadv1alpha1.ConditionReady); condition != nil {
 		ready, reason = string(condition.Status), condition.Reason
 	}
+	synced, pending := objects(target)
 	return []string{
-		target.Name, ready, reason, since(target.Status.LastSyncerHeartbeatTime, now), orNone(target.Spec.WorkloadCluster.Name),
-		resources(target), objects(target),
+		target.Name, ready, reason, since(target.Status.LastSyncerHeartbeatTime, now), scheduling(target, now), orNone(target.Spec.WorkloadCluster.Name),
+		resources(target), strconv.FormatInt(synced, 10), strconv.FormatInt(pending, 10),
 	}
 }
 
 func wideCells(target *workloadv1alpha1.SyncTarget, now time.Time) []string {
 	return []string{
-		orNone(string(target.Status.Feed)), scheduling(target, now), orNone(target.Spec.WorkloadCluster.Endpoint),
+		orNone(string(target.Status.Feed)), free(target, corev1.ResourceCPU), free(target, corev1.ResourceMemory), orNone(target.Spec.WorkloadCluster.Endpoint),
 		orNone(target.Status.SyncerIdentifier), since(&target.CreationTimestamp, now),
 	}
+}
+
+// free is what the target offers of a resource, of all that it has.
+func free(target *workloadv1alpha1.SyncTarget, resource corev1.ResourceName) string {
+	capacity, known := target.Status.Capacity[resource]
+	if !known {
+		return "-"
+	}
+	allocatable := target.Status.Allocatable[resource]
+	return allocatable.String() + "/" + capacity.String()
 }
 
 // resources is how many of the target's resource types are synced, of how many.
@@ -112,20 +235,17 @@ func resources(target *workloadv1alpha1.SyncTarget) string {
 			accepted++
 		}
 	}
-	return ratio(int64(accepted), int64(len(target.Status.SyncedResources)))
+	return fmt.Sprintf("%d/%d", accepted, len(target.Status.SyncedResources))
 }
 
-// objects is how many of the target's objects are in sync, of how many.
-func objects(target *workloadv1alpha1.SyncTarget) string {
-	var synced, pending int64
+// objects is how many of the target's objects are in sync, and how many are not yet.
+func objects(target *workloadv1alpha1.SyncTarget) (synced, pending int64) {
 	for _, resource := range target.Status.SyncedResources {
 		synced += resource.Objects
 		pending += resource.PendingObjects
 	}
-	return ratio(synced, synced+pending)
+	return synced, pending
 }
-
-func ratio(done, all int64) string { return fmt.Sprintf("%d/%d", done, all) }
 
 func scheduling(target *workloadv1alpha1.SyncTarget, now time.Time) string {
 	evict := target.Spec.EvictAfter
@@ -142,12 +262,7 @@ func scheduling(target *workloadv1alpha1.SyncTarget, now time.Time) string {
 
 // problems are the conditions that are not True and the resources that are not synced, each with its message.
 func problems(target *workloadv1alpha1.SyncTarget, now time.Time) (lines []string) {
-	for _, condition := range target.Status.Conditions {
-		if condition.Status != metav1.ConditionTrue {
-			lines = append(lines, fmt.Sprintf("%s is %s for %s: %s: %s",
-				condition.Type, condition.Status, since(&condition.LastTransitionTime, now), condition.Reason, orNone(condition.Message)))
-		}
-	}
+	lines = untrue(target.Status.Conditions, now)
 	for _, resource := range target.Status.SyncedResources {
 		if resource.State != workloadv1alpha1.ResourceAccepted {
 			lines = append(lines, fmt.Sprintf("%s is %s: %s",

@@ -95,7 +95,7 @@ func TestA46SyncerRunsByItsManifest(t *testing.T) {
 	awaitCondition(t, workspaceClient.Resource(syncTargets()), "east", workloadv1alpha1.ConditionReady)
 	awaitCondition(t, workspaceClient.Resource(syncTargets()), "east", workloadv1alpha1.ConditionAPIsReady) // nothing is forbidden
 
-	runsEndToEnd(t, workspaceClient)
+	runsEndToEnd(t, workspaceClient, admin)
 	deniesEverythingElse(t, s)
 	tokenIsRotated(t, args, file, s)
 }
@@ -316,7 +316,7 @@ func awaitCondition(t *testing.T, client dynamic.ResourceInterface, name, condit
 }
 
 // runsEndToEnd takes a Deployment with what it needs down, and its status home; and takes it away again.
-func runsEndToEnd(t *testing.T, workspace dynamic.Interface) {
+func runsEndToEnd(t *testing.T, workspace dynamic.Interface, kubeconfig string) {
 	t.Helper()
 	namespaces := workspace.Resource(corev1.SchemeGroupVersion.WithResource("namespaces"))
 	create(t, namespaces, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`)
@@ -325,6 +325,10 @@ func runsEndToEnd(t *testing.T, workspace dynamic.Interface) {
 	create(t, deployments, `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":{"selector":{"matchLabels":{"a":"b"}},
 		"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i","envFrom":[{"secretRef":{"name":"key"}}]}]}}}}`)
 	awaitCondition(t, deployments, "web", "Available")
+	explained, err := plugin(t, "explain", "deployment/web", "-n", "shop", "--kubeconfig", kubeconfig)
+	if err != nil || !strings.Contains(explained, "Deployment shop/web in root:a46: synced to east") {
+		t.Errorf("explain: %v\n%s", err, explained)
+	}
 	patch(t, deployments, "web", `{"spec":{"replicas":2}}`)
 	env.Eventually(t, soon, func() error {
 		if ready, _, _ := unstructured.NestedInt64(get(t, deployments, "web").Object, "status", "readyReplicas"); ready != 2 {
