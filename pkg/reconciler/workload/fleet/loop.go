@@ -5,13 +5,16 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/klog/v2"
+
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // Loop is the work loop of a reconciler; see [tmc.Loop].
 type Loop[K comparable] struct {
 	*tmc.Loop[K]
-	fleet *Fleet
+	fleet      *Fleet
+	reconciler string
 
 	lock sync.Mutex
 	// seen is when a live change came in that is not yet worked off.
@@ -21,9 +24,8 @@ type Loop[K comparable] struct {
 // NewLoop makes the loop of the reconciler of that name, with the fleet's metrics, gates and watermark. Process runs one
 // pass over a key and says when to look again without being asked; zero for not.
 func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process func(context.Context, K) (again time.Duration, err error)) *Loop[K] {
-	l := &Loop[K]{fleet: f, seen: map[K]time.Time{}}
+	l := &Loop[K]{fleet: f, reconciler: reconciler, seen: map[K]time.Time{}}
 	lag := f.deps.Metrics.lag.WithLabelValues(reconciler)
-	log := tmc.LogFailure[K](reconciler)
 	l.Loop = tmc.NewLoop(tmc.LoopOptions[K]{
 		Name: reconciler, Workers: workers, Gates: f.deps.Gates, Progress: f.deps.Progress, Queues: f.deps.Metrics.queues,
 		Process: func(ctx context.Context, key K) (time.Duration, error) {
@@ -40,10 +42,15 @@ func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process fun
 		},
 		Failed: func(ctx context.Context, failure tmc.FailedPass[K]) {
 			f.deps.Metrics.retries.WithLabelValues(reconciler, string(failure.Category)).Inc()
-			log(ctx, failure)
+			tmc.LogFailure(ctx, failure)
 		},
 	})
 	return l
+}
+
+// Run works until ctx is done, and returns when every worker has stopped.
+func (l *Loop[K]) Run(ctx context.Context) {
+	l.Loop.Run(klog.NewContext(ctx, klog.FromContext(ctx).WithValues("reconciler", l.reconciler)))
 }
 
 // Add has the key worked on. The time until that is done is told if the change is a live one.

@@ -17,8 +17,6 @@ const (
 	stuckAfter = 5 * time.Minute
 	// linkFreshness is how long a server counts as reachable without being heard of.
 	linkFreshness = 30 * time.Second
-	// requestTimeout bounds the requests of one pass together.
-	requestTimeout = 30 * time.Second
 )
 
 // registerChecks tells the probes what to ask.

@@ -51,9 +51,7 @@ type record struct {
 	// futileStatus is the hash of a status patch that kcp accepted and that changed nothing, e.g. because its schema does
 	// not have the field. Sending it again would change nothing again.
 	futileStatus uint64
-	// failures in a row.
-	failures int
-	state    State
+	state        State
 
 	// upSeen and downSeen are when a live change was first seen that is not yet worked off.
 	upSeen, downSeen time.Time

@@ -2,9 +2,7 @@ package syncer
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,9 +15,6 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
-
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 
 	kcpcache "github.com/kcp-dev/apimachinery/v2/pkg/cache"
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -50,12 +45,6 @@ const (
 	sideCluster = "cluster"
 )
 
-// Live changes go before what an initial list or a resync brings.
-const (
-	priorityLive    = 0
-	priorityBacklog = -100
-)
-
 // ResourceController syncs the objects of one type, down and up in the same pass: gather both sides from the caches,
 // decide, act. Upstream and downstream events meet in one queue, keyed by the upstream object.
 type ResourceController struct {
@@ -69,7 +58,7 @@ type ResourceController struct {
 	namespaces *namespaces
 	selection  *selection
 	records    *records
-	queue      priorityqueue.PriorityQueue[Key]
+	loop       *tmc.Loop[Key]
 	clock      clock.PassiveClock
 	metrics    *typeMetrics
 	tracing    *tmc.Tracing
@@ -121,8 +110,11 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		writer: apply.NewWriter(d.cluster, rt.gvr), namespaces: d.namespaces, selection: d.selection,
 		records: newRecords(), clock: d.clock, metrics: d.metrics.forType(rt.gvr.GroupResource()), tracing: d.tracing,
 		kcp: d.kcp, phys: d.phys, progress: d.progress, since: d.clock.Now(),
-		queue: priorityqueue.New(rt.gvr.GroupResource().String(), func(o *priorityqueue.Opts[Key]) { o.MetricProvider = d.queues }),
 	}
+	c.loop = tmc.NewLoop(tmc.LoopOptions[Key]{
+		Name: rt.gvr.GroupResource().String(), Workers: d.settings.workers, Process: c.process, Failed: c.noteFailure,
+		Gates: []func(context.Context) error{d.kcp.Wait, d.phys.Wait}, Progress: d.progress, Queues: d.queues,
+	})
 	if rt.servedDownstream {
 		c.downstream = newDownstreamInformer(d.cluster, rt.gvr, d.target.key, c.watchErrors.told(sideCluster))
 		handler := c.handler(c.downstreamKey, c.records.markDownstream)
@@ -147,7 +139,7 @@ func (c *ResourceController) run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.FromContext(ctx).WithValues("resource", c.gvr.GroupResource().String()))
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer c.queue.ShutDown()
+	defer c.loop.Close()
 	if c.downstream != nil {
 		// Its events are told by the namespaces, so these come first.
 		if !cache.WaitForCacheSync(ctx.Done(), c.namespaces.hasSynced) {
@@ -163,81 +155,30 @@ func (c *ResourceController) run(ctx context.Context) {
 	}
 	c.running.Store(true)
 	wg.Go(func() { c.resync(ctx) })
-	for range c.settings.workers {
-		wg.Go(func() { c.work(ctx) })
-	}
-	<-ctx.Done()
-}
-
-// work is the work loop of one worker.
-func (c *ResourceController) work(ctx context.Context) {
-	for ctx.Err() == nil {
-		key, priority, shutdown := c.queue.GetWithPriority()
-		if shutdown {
-			return
-		}
-		c.workOn(ctx, key, priority)
-	}
-}
-
-func (c *ResourceController) workOn(ctx context.Context, key Key, priority int) {
-	defer c.queue.Done(key)
-	if c.kcp.Wait(ctx) != nil || c.phys.Wait(ctx) != nil {
-		return // shutting down
-	}
-	done := c.progress.Begin(key)
-	defer done()
-	passCtx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	after, err := c.process(passCtx, key)
-	switch {
-	case ctx.Err() != nil:
-	case err != nil:
-		c.queue.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: ptr.To(min(priority, priorityBacklog+1))}, key)
-	case after > 0:
-		c.queue.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: ptr.To(priority)}, key)
-	}
+	c.loop.Run(ctx)
 }
 
 // process runs one pass over the object, remembers what it learned, and says when to look again.
 func (c *ResourceController) process(ctx context.Context, key Key) (after time.Duration, err error) {
 	p := &pass{c: c, key: key, now: c.clock.Now(), record: c.records.load(key)}
-	if err = p.run(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
-		after = c.noteFailure(ctx, p, err)
-	} else {
-		p.record.failures = 0
-		after = p.after
-		if p.wrote {
-			c.forbidden.Store(nil)
-		}
+	if err = p.run(ctx); err == nil && p.wrote {
+		c.forbidden.Store(nil)
 	}
 	if p.gone() {
 		c.records.forget(key)
-		return after, err
+		return p.after, err
 	}
 	p.record.state = p.state(err)
 	c.records.store(key, p.record)
-	return after, err
+	return p.after, err
 }
 
-func (c *ResourceController) noteFailure(ctx context.Context, p *pass, err error) time.Duration {
-	category := tmc.CategoryOf(err)
-	c.metrics.retries(string(category))
-	if category == tmc.Permission {
-		c.forbidden.Store(&err)
+func (c *ResourceController) noteFailure(ctx context.Context, failed tmc.FailedPass[Key]) {
+	c.metrics.retries(string(failed.Category))
+	if failed.Category == tmc.Permission {
+		c.forbidden.Store(&failed.Err)
 	}
-	p.record.failures++
-	delay := tmc.Backoff(category, p.record.failures, rand.Float64)
-	if demanded, ok := tmc.RetryAfter(err); ok {
-		delay = max(delay, demanded)
-	}
-	logger := klog.FromContext(ctx)
-	if category == tmc.Conflict {
-		logger.V(4).Info("Trying again with a fresh version", "object", p.key.String(), "why", err.Error())
-	} else {
-		logger.Error(err, "Syncing an object", "object", p.key.String(), "category", category, "attempt", p.record.failures, "retryAfter", delay.Round(time.Millisecond).String())
-	}
-	return delay
+	tmc.LogFailure[Key](ctx, failed)
 }
 
 // resync looks at every object again although nothing changed, in the background of live changes.
@@ -258,12 +199,11 @@ func (c *ResourceController) resync(ctx context.Context) {
 }
 
 func (c *ResourceController) enqueueAll() {
-	backlog := priorityqueue.AddOpts{Priority: ptr.To(priorityBacklog)}
 	for _, s := range c.sources {
 		for _, obj := range s.informer.GetStore().List() {
 			if key, ok := upstreamKey(obj.(*object)); ok {
 				c.records.distrust(key)
-				c.queue.AddWithOpts(backlog, key)
+				c.loop.Add(key, tmc.PriorityBacklog)
 			}
 		}
 	}
@@ -273,7 +213,7 @@ func (c *ResourceController) enqueueAll() {
 	for _, obj := range c.downstream.GetStore().List() {
 		if key, ok := c.downstreamKey(obj.(*object)); ok {
 			c.records.distrust(key)
-			c.queue.AddWithOpts(backlog, key)
+			c.loop.Add(key, tmc.PriorityBacklog)
 		}
 	}
 }
@@ -283,7 +223,7 @@ func (c *ResourceController) enqueueNamespace(cluster logicalcluster.Name, names
 	for _, obj := range c.upstreamIn(cluster, namespace) {
 		if key, ok := upstreamKey(obj); ok {
 			c.records.distrust(key)
-			c.queue.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(priorityLive)}, key)
+			c.loop.Add(key, tmc.PriorityLive)
 		}
 	}
 }
@@ -327,7 +267,7 @@ func lastSeen(obj any) (*object, bool) {
 
 // handler feeds the queue with the events of one side.
 func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(Key, time.Time)) cache.ResourceEventHandlerDetailedFuncs {
-	enqueue := func(obj any, priority int) {
+	enqueue := func(obj any, priority tmc.Priority) {
 		o, ok := lastSeen(obj)
 		if !ok {
 			return
@@ -336,25 +276,25 @@ func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(
 		if !ok {
 			return
 		}
-		if priority == priorityLive {
+		if priority == tmc.PriorityLive {
 			mark(key, c.clock.Now())
 		}
-		c.queue.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, key)
+		c.loop.Add(key, priority)
 	}
 	return cache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(obj any, initial bool) {
 			if initial {
-				enqueue(obj, priorityBacklog)
+				enqueue(obj, tmc.PriorityBacklog)
 			} else {
-				enqueue(obj, priorityLive)
+				enqueue(obj, tmc.PriorityLive)
 			}
 		},
 		UpdateFunc: func(old, obj any) {
 			if was, ok := old.(*object); !ok || was.ResourceVersion != obj.(*object).ResourceVersion {
-				enqueue(obj, priorityLive)
+				enqueue(obj, tmc.PriorityLive)
 			}
 		},
-		DeleteFunc: func(obj any) { enqueue(obj, priorityLive) },
+		DeleteFunc: func(obj any) { enqueue(obj, tmc.PriorityLive) },
 	}
 }
 

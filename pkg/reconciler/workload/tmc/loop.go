@@ -62,6 +62,7 @@ type FailedPass[K comparable] struct {
 type Loop[K comparable] struct {
 	options LoopOptions[K]
 	queue   priorityqueue.PriorityQueue[K]
+	closing sync.Once
 
 	lock     sync.Mutex
 	failures map[K]int
@@ -74,7 +75,7 @@ func NewLoop[K comparable](options LoopOptions[K]) *Loop[K] {
 		options.PassTimeout = defaultPassTimeout
 	}
 	if options.Failed == nil {
-		options.Failed = LogFailure[K](options.Name)
+		options.Failed = LogFailure[K]
 	}
 	return &Loop[K]{
 		options: options, failures: map[K]int{},
@@ -94,6 +95,9 @@ func (l *Loop[K]) AddAfter(key K, priority Priority, after time.Duration) {
 // Len is how many keys are ready and wait for a worker.
 func (l *Loop[K]) Len() int { return l.queue.Len() }
 
+// Close ends a loop that will not run. One that runs is ended by its context.
+func (l *Loop[K]) Close() { l.closing.Do(l.queue.ShutDown) }
+
 // Run works until ctx is done, and returns when every worker has stopped. It runs once.
 func (l *Loop[K]) Run(ctx context.Context) {
 	var workers sync.WaitGroup
@@ -101,7 +105,7 @@ func (l *Loop[K]) Run(ctx context.Context) {
 		workers.Go(func() { l.work(ctx) })
 	}
 	<-ctx.Done()
-	l.queue.ShutDown()
+	l.Close()
 	workers.Wait()
 }
 
@@ -135,9 +139,17 @@ func (l *Loop[K]) workOn(ctx context.Context, key K, priority Priority) {
 	}
 }
 
+// inWork is put into words only if it gets stuck.
+type inWork[K comparable] struct {
+	loop string
+	key  K
+}
+
+func (w inWork[K]) String() string { return fmt.Sprintf("%s: %v", w.loop, w.key) }
+
 func (l *Loop[K]) pass(ctx context.Context, key K) (time.Duration, error) {
 	if l.options.Progress != nil {
-		defer l.options.Progress.Begin(fmt.Sprintf("%s: %v", l.options.Name, key))()
+		defer l.options.Progress.Begin(inWork[K]{l.options.Name, key})()
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.options.PassTimeout)
 	defer cancel()
@@ -165,14 +177,12 @@ func (l *Loop[K]) succeeded(key K) {
 	delete(l.failures, key)
 }
 
-// LogFailure is what a loop of that name does with failures unless told otherwise.
-func LogFailure[K comparable](name string) func(context.Context, FailedPass[K]) {
-	return func(ctx context.Context, f FailedPass[K]) {
-		logger := klog.FromContext(ctx).WithValues("loop", name, "key", fmt.Sprint(f.Key))
-		if f.Category == Conflict {
-			logger.V(4).Info("Trying again with a fresh version", "why", f.Err.Error())
-			return
-		}
-		logger.Error(f.Err, "Working on an object", "category", f.Category, "attempt", f.Attempt, "retryAfter", f.RetryAfter.Round(time.Millisecond).String())
+// LogFailure is what a loop does with failures unless told otherwise. The context's logger says which loop it is.
+func LogFailure[K comparable](ctx context.Context, f FailedPass[K]) {
+	logger := klog.FromContext(ctx).WithValues("key", fmt.Sprint(f.Key))
+	if f.Category == Conflict {
+		logger.V(4).Info("Trying again with a fresh version", "why", f.Err.Error())
+		return
 	}
+	logger.Error(f.Err, "Working on an object", "category", f.Category, "attempt", f.Attempt, "retryAfter", f.RetryAfter.Round(time.Millisecond).String())
 }
