@@ -65,7 +65,8 @@ var layers = []layer{
 	{packages: workload + "/synctarget", may: []string{apis, tmc, fleet}},
 	{packages: choose, may: []string{apis}, pure: true},
 	{packages: workload + "/apiexport", may: []string{apis, tmc, fleet, schemas}},
-	{packages: workload + "/manager", may: []string{apis, tmc, fleet, workload + "/apiexport", workload + "/synctarget"}},
+	{packages: assignment, may: []string{apis, tmc, fleet, coordination, assignment + "/decide", assignment + "/references"}},
+	{packages: workload + "/manager", may: []string{apis, tmc, fleet, assignment, workload + "/apiexport", workload + "/synctarget"}},
 	{packages: schemas, pure: true},
 	{packages: openAPI, pure: true},
 
@@ -84,7 +85,7 @@ var layers = []layer{
 	{packages: cli, may: []string{tmc}},
 	{packages: "cmd/workload-syncer/options", may: []string{apis, tmc, syncer, cli}},
 	{packages: "cmd/workload-syncer", may: []string{apis, tmc, syncer, cli, "cmd/workload-syncer/options"}},
-	{packages: "cmd/workload-manager/options", may: []string{apis, tmc, workload + "/manager", cli}},
+	{packages: "cmd/workload-manager/options", may: []string{apis, tmc, assignment, workload + "/manager", cli}},
 	{packages: "cmd/workload-manager", may: []string{workload + "/manager", cli, "cmd/workload-manager/options"}},
 	{packages: "cmd/kubectl-workload", may: []string{plugins}},
 

@@ -101,6 +101,10 @@ const FieldManager = "workload-syncer"
 // ManagerFieldManager owns every field that the workload manager writes.
 const ManagerFieldManager = "workload-manager"
 
+// AssignmentWebhook is the name of the MutatingWebhookConfiguration, and of the webhook in it, by which kcp asks the workload
+// manager about new objects. It is in the provider's workspace.
+const AssignmentWebhook = "assignment.workload.kcp.io"
+
 // State is the value of a state label.
 type State string
 

@@ -22,6 +22,8 @@ type Options struct {
 	ProviderWorkspace string
 	Workers           int
 
+	Assignment Assignment
+
 	cli.Serving
 
 	LeaderElection cli.LeaderElection
@@ -48,6 +50,7 @@ func New() *Options {
 	o := &Options{
 		KCP:            cli.Client{QPS: cli.Unlimited},
 		Workers:        4,
+		Assignment:     newAssignment(),
 		Serving:        cli.NewServing(),
 		LeaderElection: cli.NewLeaderElection(),
 		Logging:        logsapi.NewLoggingConfiguration(),
@@ -64,6 +67,7 @@ func (o *Options) Flags() cliflag.NamedFlagSets {
 	var sections cliflag.NamedFlagSets
 	o.addKCPFlags(sections.FlagSet("kcp"))
 	o.addWorkFlags(sections.FlagSet("work"))
+	o.Assignment.addFlags(sections.FlagSet("assignment"))
 	o.AddServingFlags(sections.FlagSet("serving"))
 	o.AddInfrastructureFlags(sections.FlagSet("infrastructure"))
 	o.LeaderElection.AddFlags(sections.FlagSet("leader election"), cli.LeaseTexts{
@@ -100,9 +104,12 @@ func (o *Options) Complete() (*manager.Config, error) {
 	kcp, defaultWorkspace := o.KCP.LoadKCP(&mistakes)
 	cli.ValidateRates(o.KCP.QPS, map[string]int{"burst": o.KCP.Burst}, &mistakes)
 	config := &manager.Config{
-		KCP:            kcp,
-		Provider:       o.provider(defaultWorkspace, &mistakes),
-		Workers:        o.Workers,
+		KCP:      kcp,
+		Provider: o.provider(defaultWorkspace, &mistakes),
+		Workers:  o.Workers,
+		Assignment: manager.Assignment{
+			Workers: o.Assignment.Workers, MoveTimeout: o.Assignment.MoveTimeout, Webhook: o.Assignment.webhook(o.BindAddress, &mistakes),
+		},
 		LeaderElection: o.leaderElection(&mistakes),
 		Exposition:     o.Exposition,
 		EnableTracing:  o.EnableTracing,

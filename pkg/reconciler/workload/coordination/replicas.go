@@ -100,3 +100,17 @@ func format(operations []operation) (string, error) {
 	text, err := json.Marshal(operations)
 	return string(text), err
 }
+
+// ReplicasIn is the number of replicas that a JSON Patch of a spec sets; ok is false if it sets none.
+func ReplicasIn(patch string) (replicas int64, ok bool) {
+	operations, err := parse(patch)
+	if err != nil {
+		return 0, false
+	}
+	for _, o := range operations {
+		if o.Path == replicasPath && (o.Op == "add" || o.Op == "replace") {
+			ok = json.Unmarshal(o.Value, &replicas) == nil
+		}
+	}
+	return replicas, ok
+}

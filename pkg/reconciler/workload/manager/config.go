@@ -7,6 +7,7 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
@@ -26,6 +27,9 @@ type Config struct {
 	// Workers is how many objects each reconciler works on at the same time.
 	Workers int
 
+	// Assignment is how objects get to the selected targets.
+	Assignment Assignment
+
 	// LeaderElection is nil when this replica need not be elected. The Lease is in the provider's workspace.
 	LeaderElection *tmc.LeaderElection
 
@@ -34,6 +38,16 @@ type Config struct {
 
 	// EnableTracing and EnableRecovery switch parts of the tmc infrastructure.
 	EnableTracing, EnableRecovery bool
+}
+
+// Assignment is how objects get to the selected targets.
+type Assignment struct {
+	// Workers is how many objects are assigned at the same time.
+	Workers int
+	// MoveTimeout is how long work stays where it is while it is not ready where it is to be.
+	MoveTimeout time.Duration
+	// Webhook is nil for none.
+	Webhook *assignment.WebhookConfig
 }
 
 const (

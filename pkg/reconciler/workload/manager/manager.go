@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
@@ -41,6 +42,9 @@ type Manager struct {
 	renewal  tmc.Renewal[*rest.Config]
 	progress *tmc.Watermark
 	servers  []tmc.Part
+
+	assignment *assignment.Metrics
+	webhook    *assignment.Webhook // nil for none
 
 	// leases reaches the provider's workspace.
 	leases    kubernetes.Interface
@@ -70,6 +74,13 @@ func New(config Config) (*Manager, error) {
 	m.registerChecks()
 	if m.servers, err = config.Exposition.Parts(m.health, m.registry); err != nil {
 		return nil, err
+	}
+	m.assignment = assignment.NewMetrics(m.registry)
+	if webhook := config.Assignment.Webhook; webhook != nil {
+		if m.webhook, err = assignment.NewWebhook(*webhook, m.assignment, m.clock); err != nil {
+			return nil, err
+		}
+		m.servers = append(m.servers, m.webhook.Part())
 	}
 	return m, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/apiexport"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/synctarget"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -21,6 +22,12 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 		}},
 		{"apiexport", func() (fleet.Reconciler, error) {
 			return apiexport.New(apiexport.Deps{Fleet: f, Provider: m.config.Provider})
+		}},
+		{"assignment", func() (fleet.Reconciler, error) {
+			return assignment.New(assignment.Deps{
+				Fleet: f, Provider: m.config.Provider, Workers: m.config.Assignment.Workers, MoveTimeout: m.config.Assignment.MoveTimeout,
+				Metrics: m.assignment, Webhook: m.webhook,
+			})
 		}},
 	} {
 		made, err := r.make()

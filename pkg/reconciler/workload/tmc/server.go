@@ -2,6 +2,7 @@ package tmc
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log" //nolint:depguard // http.Server takes no other logger; it writes to ours
@@ -29,9 +30,17 @@ const (
 // Answers may take as long as they like (a CPU profile does) while the part runs; when it is stopped, requests under
 // way are given two seconds.
 func ServePart(name, address string, handler http.Handler) (Part, func() string, error) {
+	return ServeTLSPart(name, address, nil, handler)
+}
+
+// ServeTLSPart is ServePart with TLS, unless the config is nil.
+func ServeTLSPart(name, address string, config *tls.Config, handler http.Handler) (Part, func() string, error) {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return Part{}, nil, fmt.Errorf("serving %s at %s: %w", name, address, err)
+	}
+	if config != nil {
+		listener = tls.NewListener(listener, config)
 	}
 	run := func(ctx context.Context) error { return serve(ctx, name, listener, handler) }
 	return Part{Name: name, Run: run}, func() string { return listener.Addr().String() }, nil
