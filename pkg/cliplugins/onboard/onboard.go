@@ -22,6 +22,7 @@ import (
 	corev1alpha1 "github.com/kcp-dev/sdk/apis/core/v1alpha1"
 	kcpclientset "github.com/kcp-dev/sdk/client/clientset/versioned"
 
+	apiresourcev1alpha1 "github.com/kcp-dev/workload-syncer/apis/apiresource/v1alpha1"
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/apply"
 	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/workspace"
@@ -211,6 +212,9 @@ func asked(o Options) (*workloadv1alpha1.SyncTarget, error) {
 		}
 		target.Spec.Cells[key] = workloadv1alpha1.CellValue(value)
 	}
+	for _, resource := range o.ExportedResources {
+		target.Spec.ExportedResources = append(target.Spec.ExportedResources, workloadv1alpha1.ExportedResource(resource))
+	}
 	for _, typed := range o.APIExports {
 		export, err := parseExport(typed)
 		if err != nil {
@@ -237,16 +241,22 @@ func (s *session) dryRun() []string {
 	return nil
 }
 
-// wantedResources are the types that the syncer may sync: those named, or else all of the SyncTarget's exports.
-func (s *session) wantedResources(ctx context.Context, target *workloadv1alpha1.SyncTarget) ([]schema.GroupResource, error) {
-	if len(s.options.Resources) == 0 {
-		return s.resources(ctx, target.Spec.SupportedAPIExports)
-	}
-	var named []schema.GroupResource
+// wantedResources are the types that the syncer may sync: those named, or else all of the SyncTarget's exports and those that the
+// cluster itself offers to tenants.
+func (s *session) wantedResources(ctx context.Context, target *workloadv1alpha1.SyncTarget) (wanted []schema.GroupResource, err error) {
 	for _, resource := range s.options.Resources {
-		named = append(named, schema.ParseGroupResource(resource))
+		wanted = append(wanted, schema.ParseGroupResource(resource))
 	}
-	return named, nil
+	if len(wanted) > 0 {
+		return wanted, nil
+	}
+	if wanted, err = s.resources(ctx, target.Spec.SupportedAPIExports); err != nil {
+		return nil, err
+	}
+	for _, resource := range target.Spec.ExportedResources {
+		wanted = append(wanted, schema.ParseGroupResource(string(resource)))
+	}
+	return wanted, nil
 }
 
 // ensureAccess makes the syncer's ServiceAccount in kcp and gives it its rights.
@@ -298,6 +308,8 @@ func kcpRules(o Options, resources []schema.GroupResource) []rbacv1.PolicyRule {
 	rules := []rbacv1.PolicyRule{
 		{APIGroups: []string{workloadv1alpha1.GroupName}, Resources: []string{"synctargets"}, ResourceNames: []string{o.Name}, Verbs: []string{"get", "list", "watch", "sync"}},
 		{APIGroups: []string{workloadv1alpha1.GroupName}, Resources: []string{"synctargets/status"}, ResourceNames: []string{o.Name}, Verbs: []string{"patch"}},
+		// What the cluster serves, and what the manager makes of it. RBAC cannot limit a creation to names.
+		{APIGroups: []string{apiresourcev1alpha1.GroupName}, Resources: []string{"apiresourceimports"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}},
 	}
 	if o.Feed != string(workloadv1alpha1.FeedWorkspace) {
 		return rules

@@ -115,11 +115,11 @@ func TestValidateTellsAllMistakesUnderTheirNames(t *testing.T) {
 		t.Errorf("nothing is wrong, but: %v", err)
 	}
 	bad := Options{
-		Name: "East", Feed: "x", Replicas: -1, Namespace: "A", Labels: map[string]string{"a b": "c"}, Resources: []string{"Deployment"},
+		Name: "East", Feed: "x", Replicas: -1, Namespace: "A", Labels: map[string]string{"a b": "c"}, Resources: []string{"Deployment"}, ExportedResources: []string{"."},
 		APIExports: []string{"root:"}, KCPServer: "http://kcp",
 	}
 	err := bad.Validate()
-	for _, flag := range []string{"NAME", "--image", "--feed", "--replicas", "--namespace", "--kcp-namespace", "--labels", "--resources", "--apiexports", "--kcp-server"} {
+	for _, flag := range []string{"NAME", "--image", "--feed", "--replicas", "--namespace", "--kcp-namespace", "--labels", "--resources", "--exported-resources", "--apiexports", "--kcp-server"} {
 		if err == nil || !strings.Contains(err.Error(), flag+": ") {
 			t.Errorf("nothing about %s in: %v", flag, err)
 		}

@@ -33,6 +33,8 @@ type Options struct {
 	APIExports []string
 	// Resources are the types to sync; all of the APIExports if empty.
 	Resources []string
+	// ExportedResources are types of the cluster itself that tenants shall be offered. If empty, those of the SyncTarget stay.
+	ExportedResources []string
 	// Labels and Cells of the SyncTarget. Those that it has and that are not here stay.
 	Labels, Cells map[string]string
 	// Flags of the syncer, as they are to stand in its command line, for those that were set.
@@ -76,9 +78,11 @@ func (o Options) Validate() error {
 	if u, err := url.Parse(o.KCPServer); o.KCPServer != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
 		add("--kcp-server", "%q is no https URL", o.KCPServer)
 	}
-	for _, resource := range o.Resources {
-		if gr := schema.ParseGroupResource(resource); len(validation.IsDNS1123Label(gr.Resource)) > 0 || gr.Group != "" && len(validation.IsDNS1123Subdomain(gr.Group)) > 0 {
-			add("--resources", "%q is no resource: its plural in lower case, a dot and its group unless that is the core group, such as deployments.apps or configmaps", resource)
+	for flag, resources := range map[string][]string{"--resources": o.Resources, "--exported-resources": o.ExportedResources} {
+		for _, resource := range resources {
+			if !isResource(resource) {
+				add(flag, "%q is no resource: its plural in lower case, a dot and its group unless that is the core group, such as deployments.apps or configmaps", resource)
+			}
 		}
 	}
 	for _, export := range o.APIExports {
@@ -93,6 +97,11 @@ func (o Options) Validate() error {
 	}
 	slices.SortFunc(mistakes, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(mistakes...)
+}
+
+func isResource(typed string) bool {
+	gr := schema.ParseGroupResource(typed)
+	return len(validation.IsDNS1123Label(gr.Resource)) == 0 && (gr.Group == "" || len(validation.IsDNS1123Subdomain(gr.Group)) == 0)
 }
 
 // parseExport reads <workspace>:<export>; the workspace's own if there is none.
