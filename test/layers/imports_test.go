@@ -19,7 +19,8 @@ const (
 	decide    = syncer + "/decide"
 	transform = syncer + "/transform"
 	summarize = syncer + "/summarize"
-	choose    = "pkg/reconciler/workload/placement/choose"
+	placement = "pkg/reconciler/workload/placement"
+	choose    = placement + "/choose"
 	plugins   = "pkg/cliplugins"
 	// reconcilers are kcp's side: each in a folder of its own beside these.
 	workload     = "pkg/reconciler/workload"
@@ -63,10 +64,11 @@ var layers = []layer{
 	// kcp's side knows nothing of the syncer, and its reconcilers nothing of each other. The manager wires them.
 	{packages: fleet, may: []string{apis, tmc}},
 	{packages: workload + "/synctarget", may: []string{apis, tmc, fleet}},
+	{packages: placement, may: []string{apis, tmc, fleet, choose}},
 	{packages: choose, may: []string{apis}, pure: true},
 	{packages: workload + "/apiexport", may: []string{apis, tmc, fleet, schemas}},
 	{packages: assignment, may: []string{apis, tmc, fleet, coordination, assignment + "/decide", assignment + "/references"}},
-	{packages: workload + "/manager", may: []string{apis, tmc, fleet, assignment, workload + "/apiexport", workload + "/synctarget"}},
+	{packages: workload + "/manager", may: []string{apis, tmc, fleet, assignment, workload + "/apiexport", workload + "/synctarget", placement}},
 	{packages: schemas, pure: true},
 	{packages: openAPI, pure: true},
 

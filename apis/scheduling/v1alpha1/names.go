@@ -21,11 +21,13 @@ const (
 	// TargetTopologyKey is, in topologyKey, the target itself: each is a domain of its own.
 	TargetTopologyKey = "scheduling.kcp.io/target"
 
-	// NotReadyTaint is the key of the taint NoExecute that a SyncTarget has in effect while it is not ready. A Placement
-	// that says nothing about it tolerates it for DefaultNotReadySeconds.
+	// NotReadyTaint is the key of the taint NoExecute that a SyncTarget has in effect while it is not ready: it is not written
+	// anywhere, but can be tolerated. A Placement that says nothing about it tolerates for DefaultNotReadySeconds that the
+	// syncer says so, and without limit that nothing is heard of the syncer: that is what
+	// workload.kcp.io/unreachable is for, which the manager adds to such SyncTargets after a while.
 	NotReadyTaint = "workload.kcp.io/not-ready"
 
-	// DefaultNotReadySeconds is how long a Placement stays on a target that is not ready, unless its tolerations say
-	// something else.
+	// DefaultNotReadySeconds is how long a Placement stays on a target whose syncer says that it is not ready, unless its
+	// tolerations say something else.
 	DefaultNotReadySeconds = 300
 )

@@ -12,6 +12,7 @@ import (
 var (
 	SyncTargetResource = workloadv1alpha1.SchemeGroupVersion.WithResource("synctargets")
 	PlacementResource  = schedulingv1alpha1.SchemeGroupVersion.WithResource("placements")
+	LocationResource   = schedulingv1alpha1.SchemeGroupVersion.WithResource("locations")
 	NamespaceResource  = corev1.SchemeGroupVersion.WithResource("namespaces")
 )
 
@@ -28,4 +29,15 @@ func Placements(f *Fleet) (*Cache[*schedulingv1alpha1.Placement], error) {
 // Namespaces gives the cache of the tenants' namespaces.
 func Namespaces(f *Fleet) (*Cache[*metav1.PartialObjectMetadata], error) {
 	return Watch(f, workloadv1alpha1.KubernetesExport, NamespaceResource, Metadata)
+}
+
+// Locations gives the cache of all Locations.
+func Locations(f *Fleet) (*Cache[*schedulingv1alpha1.Location], error) {
+	return Watch(f, workloadv1alpha1.SchedulingExport, LocationResource, Typed[schedulingv1alpha1.Location])
+}
+
+// LogicalClusters gives the cache of the logical clusters of workspaces that are bound to an export and accept its claim on
+// them.
+func LogicalClusters(f *Fleet, export string) (*Cache[*metav1.PartialObjectMetadata], error) {
+	return Watch(f, export, logicalClusters, Metadata)
 }

@@ -20,6 +20,7 @@ import (
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/placement"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
@@ -31,17 +32,18 @@ const (
 
 // Manager is the coordinator.
 type Manager struct {
-	config   Config
-	clock    clock.WithTicker
-	registry *prometheus.Registry
-	metrics  *fleet.Metrics
-	leader   prometheus.Gauge
-	health   *tmc.Health
-	tracing  *tmc.Tracing
-	kcp      *tmc.Link
-	renewal  tmc.Renewal[*rest.Config]
-	progress *tmc.Watermark
-	servers  []tmc.Part
+	config     Config
+	clock      clock.WithTicker
+	registry   *prometheus.Registry
+	metrics    *fleet.Metrics
+	placements *placement.Metrics
+	leader     prometheus.Gauge
+	health     *tmc.Health
+	tracing    *tmc.Tracing
+	kcp        *tmc.Link
+	renewal    tmc.Renewal[*rest.Config]
+	progress   *tmc.Watermark
+	servers    []tmc.Part
 
 	assignment *assignment.Metrics
 	webhook    *assignment.Webhook // nil for none
@@ -57,6 +59,7 @@ type Manager struct {
 func New(config Config) (*Manager, error) {
 	m := &Manager{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-manager"), health: tmc.NewHealth()}
 	m.metrics = fleet.NewMetrics(m.registry)
+	m.placements = placement.NewMetrics(m.registry)
 	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{Name: "workload_manager_leader", Help: "1 if this replica is the one that works."})
 	m.registry.MustRegister(m.leader)
 	m.progress = tmc.NewWatermark(m.clock, stuckAfter)

@@ -6,6 +6,7 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/apiexport"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/placement"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/synctarget"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
@@ -28,6 +29,9 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 				Fleet: f, Provider: m.config.Provider, Workers: m.config.Assignment.Workers, MoveTimeout: m.config.Assignment.MoveTimeout,
 				Metrics: m.assignment, Webhook: m.webhook,
 			})
+		}},
+		{"placement", func() (fleet.Reconciler, error) {
+			return placement.New(placement.Deps{Fleet: f, Metrics: m.placements, Provider: m.config.Provider, Workers: m.config.Workers})
 		}},
 	} {
 		made, err := r.make()

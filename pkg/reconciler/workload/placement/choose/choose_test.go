@@ -58,6 +58,7 @@ func TestNew(t *testing.T) {
 		{"of what a target does not tell it has nothing", newWorld(target("east", func(t *Target) { t.Allocatable = nil })).asks(needs("1")), told{"", "", "InsufficientResources", not}},
 		{"the emptier target is better", newWorld(target("east"), target("west")).with(func(o *Observed) { o.Requested = map[string]corev1.ResourceList{"k-east": resources("5")} }), told{"west", "", enough, placed}},
 
+		{"the same reason against all that the affinity leaves", newWorld(target("east", cordoned), target("west", notReady)).asks(requires("name", "east")), told{"", "", "TargetsCordoned", not}},
 		{"different reasons against all of them", newWorld(target("east", cordoned), target("west", notReady)), told{"", "", "NoTargetFits", not}},
 		{"a selector that nobody understands", newWorld(target("east")).asks(func(s *schedulingv1alpha1.PlacementSpec) {
 			s.LocationSelectors = []metav1.LabelSelector{{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Has"}}}}
@@ -143,6 +144,9 @@ func TestKept(t *testing.T) {
 			s.Affinity = &schedulingv1alpha1.Affinity{Required: []metav1.LabelSelector{{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Has"}}}}}
 		}), told{"east", "", "InvalidSpec", not}},
 		{"while the workspace of the Locations is not known", newWorld(target("east"), free).on("east").with(func(o *Observed) { o.Provider = Workspace{Path: "root:gone"} }), told{"east", "", "LocationWorkspaceUnknown", not}},
+		{"while its own workspace is not known, to which the Location may be open", newWorld(target("east"), free).on("east").with(func(o *Observed) {
+			o.Consumer.Path, o.Locations[0].Consumers = "", []schedulingv1alpha1.WorkspacePath{"root:teams"}
+		}), told{"east", "", enough, placed}},
 		{"while the instanceSelector of a Location cannot be understood", newWorld(target("east"), free).on("east").with(func(o *Observed) {
 			o.Locations[0].InstanceSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Has"}}}
 		}), told{"east", "", enough, placed}},
@@ -165,6 +169,11 @@ func TestKept(t *testing.T) {
 		{"or never", newWorld(target("east", notReady, func(t *Target) { t.NotReadySince = metav1.NewTime(now.Add(-time.Hour)) }), free).on("east").asks(func(s *schedulingv1alpha1.PlacementSpec) {
 			s.Tolerations = []schedulingv1alpha1.Toleration{{Operator: "Exists"}}
 		}), told{"east", "", enough, "TargetDisturbed"}},
+		{"a target of which nothing is heard is kept: what runs there is not known", newWorld(target("east", notReady, silent, func(t *Target) { t.NotReadySince = metav1.NewTime(now.Add(-time.Hour)) }), free).on("east"), told{"east", "", enough, "TargetDisturbed"}},
+		{"until the manager taints it", newWorld(target("east", notReady, silent, tainted("NoExecute")), free).on("east"), told{"west", "east: Tainted", enough, placed}},
+		{"or for as long as the Placement says", newWorld(target("east", notReady, silent), free).on("east").asks(func(s *schedulingv1alpha1.PlacementSpec) {
+			s.Tolerations = []schedulingv1alpha1.Toleration{{Key: schedulingv1alpha1.NotReadyTaint, Operator: "Exists", Effect: "NoExecute", TolerationSeconds: new(int64(60))}}
+		}), told{"west", "east: NotReady", enough, placed}},
 		{"it leaves when no Location has the target", newWorld(target("east"), free).on("east").with(func(o *Observed) {
 			o.Locations[0].InstanceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"name": "west"}}
 		}), told{"west", "east: NotInLocation", enough, placed}},
@@ -316,7 +325,7 @@ func TestMessages(t *testing.T) {
 		{"the field that cannot be understood", "Scheduled", newWorld(target("a")).asks(func(s *schedulingv1alpha1.PlacementSpec) {
 			s.Affinity = &schedulingv1alpha1.Affinity{Required: []metav1.LabelSelector{{}, {MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Has"}}}}}
 		}), []string{"spec.affinity.required[1]", "Has"}},
-		{"when the work will leave", "Ready", newWorld(target("a", notReady)).on("a"), []string{"a: the SyncTarget is not ready: HeartbeatExpired", "leaves at 2026-01-02T03:08:05Z"}},
+		{"when the work will leave", "Ready", newWorld(target("a", notReady)).on("a"), []string{"a: the SyncTarget is not ready: ClusterUnreachable", "leaves at 2026-01-02T03:08:05Z"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := decide(t, *test.o)
@@ -360,7 +369,7 @@ func TestAnOutage(t *testing.T) {
 	at := func(seconds int, isReady bool) Decision {
 		t.Helper()
 		o.Now = began.Add(time.Duration(seconds) * time.Second)
-		o.Targets[0].NotReady, o.Targets[0].NotReadySince = "HeartbeatExpired", metav1.NewTime(began)
+		o.Targets[0].NotReady, o.Targets[0].NotReadySince = "ClusterUnreachable", metav1.NewTime(began)
 		if isReady {
 			o.Targets[0].NotReady, o.Targets[0].NotReadySince = "", metav1.Time{}
 		}

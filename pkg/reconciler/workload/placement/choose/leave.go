@@ -60,7 +60,8 @@ func (p *pass) judgeSelectors(target *Target) (schedulingv1alpha1.TargetReason, 
 	if p.specErr != nil {
 		return "", ""
 	}
-	if p.Provider.Cluster != "" && len(p.offer.invalid) == 0 && len(p.offer.locationsOf[target.Key]) == 0 {
+	known := p.Provider.Cluster != "" && p.Consumer.Path != "" // which Locations there are, and whether they are open
+	if known && len(p.offer.invalid) == 0 && len(p.offer.locationsOf[target.Key]) == 0 {
 		return schedulingv1alpha1.TargetNotInLocation, fmt.Sprintf("no Location of %s that the Placement selects and may use has the SyncTarget", p.Provider)
 	}
 	if !p.affine(target) {
@@ -74,6 +75,7 @@ type cause struct {
 	taint  workloadv1alpha1.Taint
 	since  time.Time
 	noted  bool // in the status already
+	silent bool // nothing is known of what runs there
 	reason schedulingv1alpha1.TargetReason
 	text   string
 }
@@ -82,7 +84,7 @@ type cause struct {
 func (p *pass) judgeTaints(entry *schedulingv1alpha1.SelectedTarget, target *Target) verdict {
 	var out verdict
 	for _, c := range p.causes(entry, target) {
-		seconds, tolerated := tolerance(p.Placement.Spec.Tolerations, c.taint)
+		seconds, tolerated := p.toleranceOf(c)
 		limit, limited := c.since.Add(time.Duration(seconds)*time.Second), seconds >= 0
 		if !tolerated || limited && !p.now.Before(limit) {
 			return verdict{leave: c.reason, message: c.text + overdue(tolerated, seconds)}
@@ -146,7 +148,7 @@ func (p *pass) causes(entry *schedulingv1alpha1.SelectedTarget, target *Target) 
 		}
 		out = append(out, p.dated(entry, cause{
 			taint:  workloadv1alpha1.Taint{Key: schedulingv1alpha1.NotReadyTaint, Effect: workloadv1alpha1.TaintNoExecute},
-			reason: schedulingv1alpha1.TargetNotReady, text: "the SyncTarget is not ready: " + target.NotReady,
+			reason: schedulingv1alpha1.TargetNotReady, text: "the SyncTarget is not ready: " + target.NotReady, silent: target.Silent,
 		}, seen))
 	}
 	return out
@@ -164,8 +166,22 @@ func (p *pass) dated(entry *schedulingv1alpha1.SelectedTarget, c cause, seen tim
 	return c
 }
 
+// toleranceOf is the tolerance of a cause. A Placement that says nothing about targets that are not ready stays for a while
+// on one whose syncer says so, and for ever on one that is silent: whether those are to be left is for the manager to judge,
+// which sees all targets, and taints them.
+func (p *pass) toleranceOf(c cause) (seconds int64, tolerated bool) {
+	seconds, tolerated = tolerance(p.Placement.Spec.Tolerations, c.taint)
+	if tolerated || c.reason != schedulingv1alpha1.TargetNotReady {
+		return seconds, tolerated
+	}
+	if c.silent {
+		return -1, true
+	}
+	return schedulingv1alpha1.DefaultNotReadySeconds, true
+}
+
 // tolerance is for how many seconds a taint is tolerated on a target that work runs on; negative is for ever. Of several
-// tolerations that match, the shortest counts. Not being ready is tolerated for a while by those that say nothing about it.
+// tolerations that match, the shortest counts.
 func tolerance(tolerations []schedulingv1alpha1.Toleration, taint workloadv1alpha1.Taint) (seconds int64, tolerated bool) {
 	seconds = -1
 	for i := range tolerations {
@@ -177,9 +193,6 @@ func tolerance(tolerations []schedulingv1alpha1.Toleration, taint workloadv1alph
 		if t.TolerationSeconds != nil && (seconds < 0 || *t.TolerationSeconds < seconds) {
 			seconds = *t.TolerationSeconds
 		}
-	}
-	if !tolerated && taint.Key == schedulingv1alpha1.NotReadyTaint {
-		return schedulingv1alpha1.DefaultNotReadySeconds, true
 	}
 	return seconds, tolerated
 }

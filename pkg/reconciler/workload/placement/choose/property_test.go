@@ -32,6 +32,7 @@ func (d dice) target(i int) Target {
 	}
 	if d.once(5) {
 		t.NotReady, t.NotReadySince = "HeartbeatExpired", metav1.NewTime(now.Add(-time.Duration(d(600))*time.Second))
+		t.Silent = d.once(2)
 	}
 	t.Unschedulable = d.once(5)
 	if d.once(8) {

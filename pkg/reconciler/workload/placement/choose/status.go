@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	schedulingv1alpha1 "github.com/kcp-dev/workload-syncer/apis/scheduling/v1alpha1"
 )
@@ -82,11 +83,22 @@ func (p *pass) unscheduled() metav1.Condition {
 	case len(p.offer.locationsOf) == 0:
 		return notScheduled(schedulingv1alpha1.ReasonNoTargets, fmt.Sprintf("the %d Locations of %s that match have no SyncTarget", p.offer.open, p.Provider))
 	}
-	reason := schedulingv1alpha1.ReasonNoTargetFits
-	if len(p.rejected) > 0 && !slices.ContainsFunc(p.rejected, func(r rejection) bool { return r.reason != p.rejected[0].reason }) {
-		reason = p.rejected[0].reason
+	return notScheduled(p.commonReason(), fmt.Sprintf("no target fits%s", p.against()))
+}
+
+// commonReason is what stands against all targets that the required affinity leaves.
+func (p *pass) commonReason() string {
+	reasons := sets.New[string]()
+	for _, r := range p.rejected {
+		reasons.Insert(r.reason)
 	}
-	return notScheduled(reason, fmt.Sprintf("no target fits%s", p.against()))
+	if reasons.Len() > 1 {
+		reasons.Delete(schedulingv1alpha1.ReasonAffinityUnmatched)
+	}
+	if reasons.Len() != 1 {
+		return schedulingv1alpha1.ReasonNoTargetFits
+	}
+	return reasons.UnsortedList()[0]
 }
 
 func (p *pass) noLocation() string {

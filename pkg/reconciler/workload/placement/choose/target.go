@@ -31,6 +31,8 @@ type Target struct {
 
 	// NotReady is the reason why nothing is synced to the target; empty if it is.
 	NotReady string
+	// Silent is true if it is not ready because nothing is heard of its syncer: work may well be running there.
+	Silent bool
 	// Degraded is the reason why not everything is synced to the target that should be.
 	Degraded string
 	// OwnWorkspaceOnly is true for a target whose syncer looks at the SyncTarget's own workspace and nowhere else.
@@ -53,7 +55,7 @@ func TargetOf(target *workloadv1alpha1.SyncTarget, cluster, path string) Target 
 	if target.Spec.EvictAfter != nil {
 		t.EvictAfter = *target.Spec.EvictAfter
 	}
-	t.NotReady, t.Degraded = health(target.Status.Conditions)
+	t.NotReady, t.Silent, t.Degraded = health(target.Status.Conditions)
 	return t
 }
 
@@ -70,26 +72,26 @@ func cells(target *workloadv1alpha1.SyncTarget) map[string]string {
 
 // health tells apart what concerns all work on a target, and what concerns some resource types only: that is no reason to
 // move all work away.
-func health(conditions []metav1.Condition) (notReady, degraded string) {
+func health(conditions []metav1.Condition) (notReady string, silent bool, degraded string) {
 	for _, conditionType := range []string{workloadv1alpha1.ConditionHeartbeatHealthy, workloadv1alpha1.ConditionSyncerReady} {
 		condition := meta.FindStatusCondition(conditions, conditionType)
 		if condition == nil {
-			return workloadv1alpha1.ReasonNeverConnected, ""
+			return workloadv1alpha1.ReasonNeverConnected, true, ""
 		}
 		if condition.Status != metav1.ConditionTrue {
-			return condition.Reason, ""
+			return condition.Reason, conditionType == workloadv1alpha1.ConditionHeartbeatHealthy, ""
 		}
 	}
 	apis := meta.FindStatusCondition(conditions, workloadv1alpha1.ConditionAPIsReady)
 	switch {
 	case apis == nil:
-		return "", workloadv1alpha1.ReasonDiscovering
+		return "", false, workloadv1alpha1.ReasonDiscovering
 	case apis.Status == metav1.ConditionTrue:
-		return "", ""
+		return "", false, ""
 	case apis.Reason == workloadv1alpha1.ReasonNoCommonAPIs, apis.Reason == workloadv1alpha1.ReasonAPIExportMissing:
-		return apis.Reason, ""
+		return apis.Reason, false, ""
 	}
-	return "", apis.Reason
+	return "", false, apis.Reason
 }
 
 // available is true if new work can be placed on the target, as far as the target itself is concerned.

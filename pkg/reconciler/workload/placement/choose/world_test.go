@@ -69,9 +69,10 @@ func cell(key, value string) func(*Target) {
 func offers(cpu string) func(*Target) { return func(t *Target) { t.Allocatable = resources(cpu) } }
 func cordoned(t *Target)              { t.Unschedulable = true }
 func notReady(t *Target) {
-	t.NotReady, t.NotReadySince = "HeartbeatExpired", metav1.NewTime(now.Add(-time.Minute))
+	t.NotReady, t.NotReadySince = "ClusterUnreachable", metav1.NewTime(now.Add(-time.Minute))
 }
 
+func silent(t *Target) { t.Silent = true }
 func evictAt(at time.Time) func(*Target) {
 	return func(t *Target) { t.EvictAfter = metav1.NewTime(at) }
 }
