@@ -12,6 +12,26 @@ const name = "workload-manager"
 
 // newServer is the program; serve runs it with what the command line says.
 func newServer(serve func(context.Context, *manager.Config) error) cli.Server[manager.Config] {
+	server := newManager(serve)
+	server.Subcommands = append(server.Subcommands, newVirtualWorkspace(serve).Command())
+	return server
+}
+
+// newVirtualWorkspace is the part of the program that syncers reach, for those who run it elsewhere than the rest.
+func newVirtualWorkspace(serve func(context.Context, *manager.Config) error) cli.Server[manager.Config] {
+	o := options.NewVirtualWorkspace()
+	o.UserAgent = cli.UserAgent(name)
+	return cli.Server[manager.Config]{
+		Name:  name + " virtual-workspace",
+		Use:   "virtual-workspace --kcp-kubeconfig=FILE --virtual-workspace-cert-file=FILE --virtual-workspace-key-file=FILE [flags]",
+		Short: "Serve each physical cluster what is assigned to it, and nothing else",
+		Long: "workload-manager virtual-workspace serves what syncers read and write, without the rest of the manager. It keeps no\n" +
+			"state: any number of replicas may run behind one address.",
+		Options: o, Logging: o.Logging, Serve: serve,
+	}
+}
+
+func newManager(serve func(context.Context, *manager.Config) error) cli.Server[manager.Config] {
 	o := options.New()
 	o.UserAgent = cli.UserAgent(name)
 	return cli.Server[manager.Config]{
@@ -19,7 +39,8 @@ func newServer(serve func(context.Context, *manager.Config) error) cli.Server[ma
 		Use:   name + " --kcp-kubeconfig=FILE [flags]",
 		Short: "Decide which physical clusters run the workloads of kcp workspaces",
 		Long: "workload-manager watches over the SyncTargets and workloads of all workspaces that are bound to the provider's\n" +
-			"APIExports, and decides which physical cluster runs what. It reaches kcp only.",
+			"APIExports, and decides which physical cluster runs what. It reaches kcp only. With --virtual-workspace-cert-file\n" +
+			"every replica also serves each physical cluster what is assigned to it.",
 		Options: o, Logging: o.Logging, Serve: serve,
 	}
 }

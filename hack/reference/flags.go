@@ -20,6 +20,7 @@ func flags() (string, error) {
 		"A failure while it runs ends it with exit code 1.\n")
 	command(&page, "workload-syncer", syncer.New().Flags())
 	command(&page, "workload-manager", manager.New().Flags())
+	command(&page, "workload-manager virtual-workspace", manager.NewVirtualWorkspace().Flags())
 	return page.String(), nil
 }
 

@@ -28,6 +28,7 @@ const (
 	cli          = "cmd/internal/cli"
 	coordination = workload + "/coordination"
 	assignment   = workload + "/assignment"
+	views        = workload + "/virtualworkspace"
 
 	// openAPI reads what an API server tells of its types.
 	openAPI = workload + "/apiexport/openapi"
@@ -68,7 +69,9 @@ var layers = []layer{
 	{packages: choose, may: []string{apis}, pure: true},
 	{packages: workload + "/apiexport", may: []string{apis, tmc, fleet, schemas}},
 	{packages: assignment, may: []string{apis, tmc, fleet, coordination, assignment + "/decide", assignment + "/references"}},
-	{packages: workload + "/manager", may: []string{apis, tmc, fleet, assignment, workload + "/apiexport", workload + "/synctarget", placement}},
+	// It shows and takes what the syncer makes of it: one code for both.
+	{packages: views, may: []string{apis, tmc, decide, transform, summarize}},
+	{packages: workload + "/manager", may: []string{apis, tmc, fleet, assignment, views, workload + "/apiexport", workload + "/synctarget", placement}},
 	{packages: schemas, pure: true},
 	{packages: openAPI, pure: true},
 
@@ -87,7 +90,7 @@ var layers = []layer{
 	{packages: cli, may: []string{tmc}},
 	{packages: "cmd/workload-syncer/options", may: []string{apis, tmc, syncer, cli}},
 	{packages: "cmd/workload-syncer", may: []string{apis, tmc, syncer, cli, "cmd/workload-syncer/options"}},
-	{packages: "cmd/workload-manager/options", may: []string{apis, tmc, assignment, workload + "/manager", cli}},
+	{packages: "cmd/workload-manager/options", may: []string{apis, tmc, assignment, views, workload + "/manager", cli}},
 	{packages: "cmd/workload-manager", may: []string{workload + "/manager", cli, "cmd/workload-manager/options"}},
 	{packages: "cmd/kubectl-workload", may: []string{plugins}},
 

@@ -72,6 +72,10 @@ const (
 	// common. It changes none without it.
 	NegotiatedSchemaLabel = "internal.workload.kcp.io/negotiated"
 
+	// UpsyncedVersionAnnotation is written by the syncer on an object that it syncs up: the resourceVersion downstream. It is
+	// written last, so that an interrupted create, status and update is done again.
+	UpsyncedVersionAnnotation = "workload.kcp.io/rv"
+
 	// SyncTargetKeyLabel is written by the manager on a SyncTarget: its <key>.
 	SyncTargetKeyLabel = "internal.workload.kcp.io/key"
 )

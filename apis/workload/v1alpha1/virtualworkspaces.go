@@ -36,3 +36,13 @@ func VirtualWorkspacesOf(base string, exportURLs []string, logicalCluster, name 
 	}
 	return all
 }
+
+// KeyOfStateLabel is the <key> of the target that a state label is about; ok is false for other labels.
+func KeyOfStateLabel(name string) (key string, ok bool) {
+	return strings.CutPrefix(name, stateLabelPrefix)
+}
+
+// KeyOfDeletionAnnotation is the <key> of the target that a deletion annotation is about; ok is false for other annotations.
+func KeyOfDeletionAnnotation(name string) (key string, ok bool) {
+	return strings.CutPrefix(name, deletionAnnotationPrefix)
+}

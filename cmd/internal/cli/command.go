@@ -38,6 +38,8 @@ type Server[C any] struct {
 	Logging                *logsapi.LoggingConfiguration
 	// Serve runs it until the context ends.
 	Serve func(context.Context, *C) error
+	// Subcommands run something else.
+	Subcommands []*cobra.Command
 }
 
 // UserAgent is how API servers see the program of that name.
@@ -104,5 +106,7 @@ func (s Server[C]) Command() *cobra.Command {
 		command.Flags().AddFlagSet(section)
 	}
 	cliflag.SetUsageAndHelpFunc(command, sections, helpColumns)
+	command.CompletionOptions.DisableDefaultCmd = true
+	command.AddCommand(s.Subcommands...)
 	return command
 }

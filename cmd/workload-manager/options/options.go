@@ -26,6 +26,8 @@ type Options struct {
 
 	cli.Serving
 
+	VirtualWorkspace VirtualWorkspace
+
 	LeaderElection cli.LeaderElection
 
 	Logging *logsapi.LoggingConfiguration
@@ -33,6 +35,8 @@ type Options struct {
 	// UserAgent is how kcp sees this program.
 	UserAgent string
 
+	// alone: nothing but the virtual workspace server runs.
+	alone bool
 	// unparsed are the mistakes met while the command line was read.
 	unparsed cli.Mistakes
 	// surroundings is what the program finds around it.
@@ -56,9 +60,18 @@ func New() *Options {
 		Logging:        logsapi.NewLoggingConfiguration(),
 		UserAgent:      "workload-manager",
 		surroundings:   cli.SystemSurroundings{},
+
+		VirtualWorkspace: newVirtualWorkspace(),
 	}
 	o.LeaderElection.Enabled = true
 	o.LeaderElection.ResourceNamespace, o.LeaderElection.ResourceName = "default", leaseName
+	return o
+}
+
+// NewVirtualWorkspace returns the defaults for a replica that is nothing but a virtual workspace server.
+func NewVirtualWorkspace() *Options {
+	o := New()
+	o.alone, o.LeaderElection.Enabled = true, false
 	return o
 }
 
@@ -66,18 +79,27 @@ func New() *Options {
 func (o *Options) Flags() cliflag.NamedFlagSets {
 	var sections cliflag.NamedFlagSets
 	o.addKCPFlags(sections.FlagSet("kcp"))
-	o.addWorkFlags(sections.FlagSet("work"))
-	o.Assignment.addFlags(sections.FlagSet("assignment"))
+	if !o.alone {
+		o.addWorkFlags(sections.FlagSet("work"))
+		o.Assignment.addFlags(sections.FlagSet("assignment"))
+	}
+	o.VirtualWorkspace.addFlags(sections.FlagSet("virtual workspace"))
 	o.AddServingFlags(sections.FlagSet("serving"))
 	o.AddInfrastructureFlags(sections.FlagSet("infrastructure"))
-	o.LeaderElection.AddFlags(sections.FlagSet("leader election"), cli.LeaseTexts{
+	if !o.alone {
+		o.addLeaderElectionFlags(sections.FlagSet("leader election"))
+	}
+	cli.AddLoggingFlags(o.Logging, sections.FlagSet("logging"))
+	cli.Collect(sections, &o.unparsed)
+	return sections
+}
+
+func (o *Options) addLeaderElectionFlags(fs *pflag.FlagSet) {
+	o.LeaderElection.AddFlags(fs, cli.LeaseTexts{
 		Where:     "in the provider's workspace",
 		Namespace: "It has to exist in the provider's workspace.",
 		Name:      "The same for all replicas.",
 	})
-	cli.AddLoggingFlags(o.Logging, sections.FlagSet("logging"))
-	cli.Collect(sections, &o.unparsed)
-	return sections
 }
 
 func (o *Options) addKCPFlags(fs *pflag.FlagSet) {
@@ -115,6 +137,8 @@ func (o *Options) Complete() (*manager.Config, error) {
 		EnableTracing:  o.EnableTracing,
 		EnableRecovery: o.EnableRecovery,
 	}
+	config.VirtualWorkspaceOnly = o.alone
+	config.VirtualWorkspace = o.VirtualWorkspace.complete(o.BindAddress, config.Provider, o.alone, &mistakes)
 	if o.Workers < 1 {
 		mistakes.Add("workers", "%d would do no work: give at least 1", o.Workers)
 	}

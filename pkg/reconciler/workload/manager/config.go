@@ -9,6 +9,7 @@ import (
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/virtualworkspace"
 )
 
 // Config is what a Manager needs to run: validated and complete. It is made by the command's options.
@@ -23,6 +24,11 @@ type Config struct {
 
 	// Provider is the workspace that holds the APIExports.
 	Provider logicalcluster.Path
+
+	// VirtualWorkspace is what syncers reach, served by every replica; nil if it is served elsewhere. VirtualWorkspaceOnly:
+	// this replica does nothing else.
+	VirtualWorkspace     *virtualworkspace.Config
+	VirtualWorkspaceOnly bool
 
 	// Workers is how many objects each reconciler works on at the same time.
 	Workers int

@@ -22,6 +22,7 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/placement"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/virtualworkspace"
 )
 
 // Phases in which a replica does its duty; the others are words for people about what it waits for.
@@ -45,6 +46,8 @@ type Manager struct {
 	progress   *tmc.Watermark
 	servers    []tmc.Part
 
+	// views are the metrics of the virtual workspace server.
+	views      *virtualworkspace.Metrics
 	assignment *assignment.Metrics
 	webhook    *assignment.Webhook // nil for none
 
@@ -62,6 +65,7 @@ func New(config Config) (*Manager, error) {
 	m.placements = placement.NewMetrics(m.registry)
 	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{Name: "workload_manager_leader", Help: "1 if this replica is the one that works."})
 	m.registry.MustRegister(m.leader)
+	m.views = virtualworkspace.NewMetrics(m.registry)
 	m.progress = tmc.NewWatermark(m.clock, stuckAfter)
 	m.phase.Store("starting")
 	var err error
@@ -170,11 +174,31 @@ func (m *Manager) work(ctx context.Context) error {
 	}
 	m.endpoints.Store(endpoints)
 	defer m.endpoints.Store(nil)
-	parts := []tmc.Part{
-		{Name: "endpoints", Run: endpoints.Run},
-		{Name: "reconcilers", Run: func(ctx context.Context) error { return m.campaign(ctx, endpoints) }},
+	parts := []tmc.Part{{Name: "endpoints", Run: endpoints.Run}}
+	if m.config.VirtualWorkspace != nil {
+		server, err := m.newVirtualWorkspace(endpoints)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, tmc.Part{Name: "virtual workspace", Run: server.Run})
+	}
+	if m.config.VirtualWorkspaceOnly {
+		m.phase.Store(phaseWorking)
+	} else {
+		parts = append(parts, tmc.Part{Name: "reconcilers", Run: func(ctx context.Context) error { return m.campaign(ctx, endpoints) }})
 	}
 	return orStopped(ctx, tmc.RunParts(ctx, stopTimeout, parts...))
+}
+
+// newVirtualWorkspace makes the server that syncers reach.
+func (m *Manager) newVirtualWorkspace(endpoints *fleet.Endpoints) (*virtualworkspace.Server, error) {
+	return virtualworkspace.New(*m.config.VirtualWorkspace, virtualworkspace.Deps{
+		KCP: m.kcp.Config(), Metrics: m.views, Clock: m.clock,
+		ExportURLs: func() []string {
+			urls, _ := endpoints.Current()
+			return urls[workloadv1alpha1.KubernetesExport]
+		},
+	})
 }
 
 // orStopped makes what follows from being told to stop no error.

@@ -61,7 +61,12 @@ func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {
 		subresource = ""
 	}
 	p.acting(ctx, "Bringing the status home", "it changed downstream")
-	version, err := p.c.reporter(p.source, p.key.Cluster).Status(ctx, p.up, status.Patch, subresource)
+	writer := p.c.reporter(p.source, p.key.Cluster)
+	send := func() (string, error) { return writer.Status(ctx, p.up, status.Patch, subresource) }
+	if p.source.IsView() && status.Subresource != "" { // else it goes to an annotation
+		send = func() (string, error) { return writer.WholeStatus(ctx, p.up, status.Status, subresource) }
+	}
+	version, err := send()
 	p.c.metrics.written(directionUp, "status", err)
 	if err != nil {
 		return p.c.failed("reporting the status of", p.key, err)

@@ -282,7 +282,7 @@ func (s *Syncer) newFeed(ctx context.Context, t target, spec *watchedTarget) (*f
 	if len(spec.urls) == 0 {
 		return nil, nil
 	}
-	return feed.NewAssigned(s.kcp.Config(), spec.urls, t.key)
+	return feed.NewViews(s.kcp.Config(), spec.urls, t.key)
 }
 
 func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget) (*Engine, error) {

@@ -43,8 +43,20 @@ func NewWorkspace(base *rest.Config, cluster logicalcluster.Name, key string) (*
 	return &Feed{sources: []*Source{source}, key: key}, nil
 }
 
+// NewViews feeds what the target's own virtual workspaces show, one per kcp shard. The credentials are those of base.
+func NewViews(base *rest.Config, urls []string, key string) (*Feed, error) {
+	f, err := NewAssigned(base, urls, key)
+	if err != nil {
+		return nil, err
+	}
+	for _, source := range f.sources {
+		source.view = true
+	}
+	return f, nil
+}
+
 // NewAssigned feeds the objects of all workspaces whose state label says Sync for the target's key.
-// The credentials are those of base; each URL is a virtual workspace, one per kcp shard.
+// The credentials are those of base; each URL is the virtual workspace of an APIExport, one per kcp shard.
 func NewAssigned(base *rest.Config, urls []string, key string) (*Feed, error) {
 	f := &Feed{key: key, assigned: true}
 	selector := labels.Set{workloadv1alpha1.StateLabel(key): string(workloadv1alpha1.StateSync)}.String()
@@ -78,6 +90,8 @@ type Source struct {
 	http     *http.Client
 	selector string
 	client   kcpdynamic.ClusterInterface
+	// view: it shows objects as they hold for this target.
+	view bool
 }
 
 func newSource(config *rest.Config, scope logicalcluster.Path, selector string) (*Source, error) {
@@ -96,6 +110,9 @@ func newSource(config *rest.Config, scope logicalcluster.Path, selector string) 
 
 // String is the source's URL, for people.
 func (s *Source) String() string { return s.config.Host }
+
+// IsView reports whether the source shows objects as they hold for this target alone: their status is all this target's.
+func (s *Source) IsView() bool { return s.view }
 
 // Discovery says which types the source serves, until ctx is done.
 func (s *Source) Discovery(ctx context.Context) (discovery.DiscoveryInterface, error) {

@@ -81,15 +81,29 @@ func (w *Writer) patchSeen(ctx context.Context, seen metav1.Object, changes map[
 // Status sends a JSON merge patch of .status, or of the annotation that stands for it, to the subresource that holds it;
 // empty for the object itself. It names no version, so it cannot conflict.
 func (w *Writer) Status(ctx context.Context, seen metav1.Object, patch []byte, subresource string) (resourceVersion string, err error) {
+	return w.status(ctx, seen, types.MergePatchType, patch, subresource)
+}
+
+func (w *Writer) status(ctx context.Context, seen metav1.Object, kind types.PatchType, patch []byte, subresource string) (resourceVersion string, err error) {
 	var subresources []string
 	if subresource != "" {
 		subresources = []string{subresource}
 	}
-	patched, err := w.Client.Namespace(seen.GetNamespace()).Patch(ctx, seen.GetName(), types.MergePatchType, patch, patchOptions(), subresources...)
+	patched, err := w.Client.Namespace(seen.GetNamespace()).Patch(ctx, seen.GetName(), kind, patch, patchOptions(), subresources...)
 	if err != nil {
 		return "", err
 	}
 	return patched.GetResourceVersion(), nil
+}
+
+// WholeStatus replaces .status by what it shall be, through a view that shows the target its own objects. The view sends
+// this on in one request, as it need not know what the status was.
+func (w *Writer) WholeStatus(ctx context.Context, seen metav1.Object, status map[string]any, subresource string) (resourceVersion string, err error) {
+	patch, err := json.Marshal([]any{map[string]any{"op": "add", "path": "/status", "value": status}})
+	if err != nil {
+		return "", fmt.Errorf("encoding: %w", err)
+	}
+	return w.status(ctx, seen, types.JSONPatchType, patch, subresource)
 }
 
 // Annotate sets annotations, or removes those whose value is nil.

@@ -30,7 +30,7 @@ func applySpecDiff(d *draft) error {
 	if spec == nil {
 		return fmt.Errorf("annotation %s: the object has no spec to patch", annotation)
 	}
-	patched, err := patchJSON(spec, d.specDiff())
+	patched, err := PatchSpec(spec, d.specDiff())
 	if err != nil {
 		return fmt.Errorf("annotation %s: %w", annotation, err)
 	}
@@ -38,7 +38,8 @@ func applySpecDiff(d *draft) error {
 	return nil
 }
 
-func patchJSON(spec map[string]any, diff string) (map[string]any, error) {
+// PatchSpec gives the spec as the JSON Patch in a spec-diff annotation makes it. It does not modify the spec.
+func PatchSpec(spec map[string]any, diff string) (map[string]any, error) {
 	patch, err := jsonpatch.DecodePatch([]byte(diff))
 	if err != nil {
 		return nil, fmt.Errorf("not a JSON Patch: %w", err)

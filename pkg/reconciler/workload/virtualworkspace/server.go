@@ -1,0 +1,436 @@
+package virtualworkspace
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log" //nolint:depguard // http.Server takes no other logger; it writes to ours
+	"mime"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+)
+
+// Config is what an operator chooses.
+type Config struct {
+	// Address to listen at, such as :9443.
+	Address string
+	// CertFile and KeyFile are the server's certificate. They are read again when they change, as is ClientCAFile, which
+	// verifies the certificates of clients; empty if they come with tokens only.
+	CertFile, KeyFile, ClientCAFile string
+	// Provider is the workspace of the APIExports.
+	Provider logicalcluster.Path
+	// Upsynced are the types that targets may sync up, as far as the APIExport has them.
+	Upsynced []schema.GroupResource
+	// MaxWatches and MaxRequests are what one target may have open, and under way, at the same time.
+	MaxWatches, MaxRequests int
+}
+
+// Deps are what the server needs of the rest of the program.
+type Deps struct {
+	// KCP reaches kcp with the manager's credentials; its host names no workspace.
+	KCP *rest.Config
+	// ExportURLs are where the APIExport with the tenants' objects is served, one per shard; none while that is not known.
+	ExportURLs func() []string
+	Metrics    *Metrics
+	Clock      clock.WithTicker
+}
+
+// Server is the virtual workspace server.
+type Server struct {
+	config       Config
+	exportURLs   func() []string
+	clock        clock.WithTicker
+	metrics      *Metrics
+	upstream     *upstream
+	catalog      *catalog
+	views        views
+	access       *access
+	seen         *seen
+	limits       *limits
+	events       *eventLimits
+	certificates *certificates
+	listener     net.Listener
+
+	// stopping ends the watches.
+	stopping context.Context //nolint:containedctx // as long as the server itself
+	stop     context.CancelFunc
+	logger   klog.Logger
+}
+
+// New listens, so that a port that is taken is an error at the start. No request is sent to kcp.
+func New(config Config, deps Deps) (*Server, error) {
+	u, err := newUpstream(deps.KCP)
+	if err != nil {
+		return nil, err
+	}
+	s := newServer(config, deps, u, reviews{upstream: u, kcp: deps.KCP.Host, provider: config.Provider})
+	if s.certificates, err = newCertificates(config.CertFile, config.KeyFile, config.ClientCAFile, s.clock); err != nil {
+		return nil, err
+	}
+	if s.listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", config.Address); err != nil {
+		return nil, fmt.Errorf("serving virtual workspaces at %s: %w", config.Address, err)
+	}
+	return s, nil
+}
+
+func newServer(config Config, deps Deps, u *upstream, r reviewer) *Server {
+	m := deps.Metrics
+	s := &Server{
+		config: config, exportURLs: deps.ExportURLs, clock: deps.Clock, metrics: m, upstream: u,
+		catalog: newCatalog(u, deps.Clock), views: views{upsynced: sets.New(config.Upsynced...)},
+		access: newAccess(r, deps.Clock, m), seen: newSeen(deps.Clock), logger: klog.Background(),
+		limits: newLimits(config.MaxWatches, config.MaxRequests), events: newEventLimits(deps.Clock),
+	}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// Address is where the server listens; of use with port 0.
+func (s *Server) Address() string { return s.listener.Addr().String() }
+
+const (
+	// A client that is slow to say what it wants, or to take what it asked for, does not hold a connection.
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	idleTimeout       = 120 * time.Second
+	sendTimeout       = 30 * time.Second
+	// maxHeaderBytes is room for a token, and for little else.
+	maxHeaderBytes = 32 << 10
+	// stopTimeout is how long requests under way may take after the server was told to stop.
+	stopTimeout  = 2 * time.Second
+	forgetPeriod = 30 * time.Second
+)
+
+// Run serves until ctx is done, and returns when all that it started has stopped. Open watches end at once, so that their
+// clients go to another replica; other requests are given two seconds.
+func (s *Server) Run(ctx context.Context) error {
+	s.logger = klog.FromContext(ctx).WithValues("server", "virtual-workspace")
+	ctx = klog.NewContext(ctx, s.logger)
+	server := &http.Server{
+		Handler:           s,
+		TLSConfig:         s.certificates.config(),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ErrorLog:          log.New(logWriter(s.logger), "", 0),
+	}
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	helping, done := context.WithCancel(ctx)
+	defer done()
+	helpers.Go(func() { s.access.run(helping) })
+	helpers.Go(func() { s.certificates.run(helping) })
+	helpers.Go(func() { s.forget(helping) })
+
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(tls.NewListener(s.listener, server.TLSConfig)) }()
+	s.logger.Info("Serving", "address", s.Address())
+	select {
+	case err := <-served:
+		return fmt.Errorf("serving virtual workspaces at %s: %w", s.Address(), err)
+	case <-ctx.Done():
+	}
+	s.stop()
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if server.Shutdown(stopping) != nil {
+		_ = server.Close() // all it can say is that a connection was broken already
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) forget(ctx context.Context) {
+	ticker := s.clock.NewTicker(forgetPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+			s.seen.forget()
+			s.events.forget()
+		}
+	}
+}
+
+// logWriter takes what net/http has to say about single connections: clients' mistakes, not ours.
+type logWriter klog.Logger
+
+func (w logWriter) Write(line []byte) (int, error) {
+	klog.Logger(w).V(4).Info("Serving a connection", "problem", strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	request
+	query query
+	owner owner
+	kind  servedType
+	// shardURL is where the shard serves the APIExport.
+	shardURL string
+	caller   caller
+	user     string
+
+	in      *http.Request
+	out     *answer
+	started time.Time
+	// waited is the time that kcp took.
+	waited time.Duration
+}
+
+// answer remembers what was answered.
+type answer struct {
+	http.ResponseWriter
+	code int
+}
+
+// WriteHeader remembers the code.
+func (a *answer) WriteHeader(code int) {
+	if a.code == 0 {
+		a.code = code
+	}
+	a.ResponseWriter.WriteHeader(code)
+}
+
+func (a *answer) Write(body []byte) (int, error) {
+	if a.code == 0 {
+		a.code = http.StatusOK
+	}
+	return a.ResponseWriter.Write(body)
+}
+
+// Unwrap lets http.ResponseController find what is below.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, in *http.Request) {
+	x := &exchange{in: in, out: &answer{ResponseWriter: w}, started: s.clock.Now()}
+	w.Header().Set("Cache-Control", "no-cache, private")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	err := s.serve(x)
+	cut := err != nil && x.out.code != 0
+	if err != nil && !cut {
+		status, _ := statusOf(err)
+		if status.Code == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
+		writeStatus(x.out, status)
+	}
+	s.tell(x, err)
+	if cut {
+		panic(http.ErrAbortHandler) // so that nobody takes the half of an answer for the whole
+	}
+}
+
+// serve leads a request through the stations. Each can refuse it; none is skipped.
+func (s *Server) serve(x *exchange) error {
+	if err := checkHeaders(x.in.Header); err != nil {
+		return err
+	}
+	var err, wrongPath error
+	if x.caller, err = callerOf(x.in); err != nil {
+		return err
+	}
+	if x.request, wrongPath = parsePath(x.in.Method, x.in.URL.EscapedPath()); x.target == (TargetRef{}) {
+		return wrongPath
+	}
+	verdict := s.access.decide(x.in.Context(), x.caller, x.target)
+	x.user = verdict.user
+	if err := errors.Join(verdict.err, wrongPath); err != nil {
+		return err
+	}
+	x.owner = ownerOf(x.request)
+	if x.query, err = parseQuery(x.verb, x.in.URL.RawQuery, x.owner); err != nil {
+		return err
+	}
+	if x.query.watch {
+		x.verb = verbWatch
+	}
+	if err := s.findShard(x, verdict.target); err != nil {
+		return err
+	}
+	if x.verb == verbDiscover {
+		set, err := s.catalog.of(x.in.Context(), x.shardURL)
+		if err != nil {
+			return err
+		}
+		return s.discover(x, set)
+	}
+	if err := s.findType(x); err != nil {
+		return err
+	}
+	leave, err := s.limits.enter(x.target, x.verb == verbWatch)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return s.act(x)
+}
+
+func (s *Server) act(x *exchange) error {
+	switch x.verb {
+	case verbGet:
+		return s.get(x)
+	case verbList:
+		return s.list(x)
+	case verbWatch:
+		return s.watch(x)
+	}
+	_ = http.NewResponseController(x.out).SetReadDeadline(time.Now().Add(readTimeout)) // a server without deadlines has none to set
+	if x.up {
+		return s.writeUp(x)
+	}
+	if x.verb == verbCreate {
+		return s.createEvent(x)
+	}
+	return s.patch(x)
+}
+
+// checkHeaders refuses what would have kcp or a proxy take the request for somebody else's, and what is no plain request.
+func checkHeaders(header http.Header) error {
+	for name := range header {
+		lower := strings.ToLower(name)
+		if strings.HasPrefix(lower, "impersonate-") || strings.HasPrefix(lower, "x-remote-") || lower == "upgrade" {
+			return denied(reasonHeader, "the header %q is not served", short(name))
+		}
+	}
+	if !acceptsJSON(header.Values("Accept")) {
+		return newRefusal(reasonHeader, http.StatusNotAcceptable, "NotAcceptable", "answers are application/json only: no tables, no partial objects, no other encoding")
+	}
+	return nil
+}
+
+func acceptsJSON(accepts []string) bool {
+	if len(accepts) == 0 {
+		return true
+	}
+	for _, accept := range accepts {
+		for part := range strings.SplitSeq(accept, ",") {
+			kind, parameters, err := mime.ParseMediaType(strings.TrimSpace(part))
+			if err == nil && parameters["as"] == "" && (kind == "application/json" || kind == "application/*" || kind == "*/*") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// findShard: a SyncTarget sees the objects of the APIExports that it supports, of which this server has one.
+func (s *Server) findShard(x *exchange, target *workloadv1alpha1.SyncTarget) error {
+	urls := s.exportURLs()
+	if len(urls) == 0 {
+		return unavailable("the kcp shards are not known yet")
+	}
+	address, ok := shardsByID(urls)[x.shard]
+	if !ok || !s.supports(target, address) {
+		return notServed()
+	}
+	x.shardURL = address
+	return nil
+}
+
+// supports: the export may be named by the path of the provider's workspace, by its logical cluster, or alone.
+func (s *Server) supports(target *workloadv1alpha1.SyncTarget, exportURL string) bool {
+	segments := strings.Split(strings.TrimSuffix(exportURL, "/"), "/")
+	name := segments[len(segments)-1]
+	cluster := segments[max(0, len(segments)-2)]
+	for _, export := range target.Spec.SupportedAPIExports {
+		if export.Export == name && (export.Path == "" || export.Path == s.config.Provider.String() || export.Path == cluster) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) findType(x *exchange) error {
+	found, ok, err := s.catalog.find(x.in.Context(), x.shardURL, x.gvr)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return notServed()
+	}
+	verbs := s.views.accepts(found, x.up)
+	switch {
+	case len(verbs) == 0:
+		return notServed()
+	case found.Namespaced && x.namespace == "" && (x.name != "" || x.verb == verbCreate), !found.Namespaced && x.namespace != "":
+		return notServed()
+	case !verbs.Has(x.verb):
+		return denied(reasonVerb, "a target may not %s %s in this view", x.verb, x.gvr.GroupResource())
+	case x.subresource != "" && (x.subresource != "status" || !found.hasStatus || !statusVerbs.Has(x.verb)):
+		return denied(reasonSubresource, "a target may not %s the subresource %q", x.verb, short(x.subresource))
+	}
+	x.kind = found
+	return nil
+}
+
+// tell counts the request and logs it: who did what to which object, and never what was in it.
+func (s *Server) tell(x *exchange, err error) {
+	resource, took := resourceLabel(x), s.clock.Since(x.started)
+	code := strconv.Itoa(x.out.code)
+	s.metrics.requests.WithLabelValues(x.view(), verbLabel(x.verb), resource, code).Inc()
+	if x.verb != verbWatch && x.verb != "" {
+		s.metrics.duration.WithLabelValues(x.view(), x.verb).Observe(took.Seconds())
+		s.metrics.addedTo(&x.request, x.verb, took-x.waited)
+	}
+	values := []any{
+		"user", x.user, "syncTarget", x.target.String(), "view", x.view(), "verb", verbLabel(x.verb), "resource", short(x.gvr.GroupResource().String()),
+		"subresource", short(x.subresource), "cluster", string(x.cluster), "namespace", x.namespace, "name", short(x.name),
+		"code", code, "took", took.Round(10 * time.Microsecond).String(), "from", x.in.RemoteAddr,
+	}
+	status, why := statusOf(err)
+	switch {
+	case err == nil && (x.verb == verbGet || x.verb == verbList || x.verb == verbWatch || x.verb == verbDiscover):
+		s.logger.V(4).Info("Served", values...)
+	case err == nil:
+		s.logger.V(2).Info("Served", values...)
+	case why != "":
+		s.metrics.denials.WithLabelValues(x.view(), string(why)).Inc()
+		s.logger.V(2).Info("Refused", append(values, "reason", why, "message", status.Message)...)
+	case x.in.Context().Err() != nil:
+		s.logger.V(4).Info("The client went away", values...)
+	default:
+		s.logger.V(2).Info("Could not serve", append(values, "err", err.Error())...)
+	}
+}
+
+// resourceLabel is bounded: clients may ask for anything.
+func resourceLabel(x *exchange) string {
+	switch {
+	case x.kind.gvr.Resource != "":
+		return x.kind.gvr.GroupResource().String()
+	case x.gvr.Resource != "":
+		return "other"
+	default:
+		return "none"
+	}
+}
+
+func verbLabel(verb string) string {
+	if verb == "" {
+		return "unknown"
+	}
+	return verb
+}

@@ -1,0 +1,177 @@
+package virtualworkspace
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+)
+
+// A hostile syncer has the right credentials, and objects of its own. Whatever else it sends is refused with the reason,
+// and leaves no trace.
+func TestA47HostileSyncer(t *testing.T) {
+	t.Parallel()
+	s := onStage(t)
+	s.tenant.add("web", "prey", labels(s.east, s.west), "shown")
+	c, own := s.east.client(t), s.east.url("syncer")+string(s.tenant.Cluster)
+	object := own + "/apis/apps/v1/namespaces/web/deployments/prey"
+	before := s.tenant.get(deployments, "web", "prey")
+	stateOf, west := workloadv1alpha1.StateLabel, s.west.key
+
+	for _, tc := range []struct {
+		what, path, patch string
+		code              int
+		says              string
+	}{
+		{"the spec", "", `{spec: {replicas: 99}}`, 403, "spec"},
+		{"the spec, beside a status", "/status", `{status: {replicas: 1}, spec: {replicas: 99}}`, 403, "spec"},
+		{"data", "", `{data: {a: b}}`, 403, "data"},
+		{"a label", "", `{metadata: {labels: {app: evil}}}`, 403, "app"},
+		{"another target's state", "", `{metadata: {labels: {` + stateOf(west) + `: ""}}}`, 403, "label"},
+		{"taking another target's state away", "", `{metadata: {labels: {` + stateOf(west) + `: null}}}`, 403, "label"},
+		{"all labels", "", `{metadata: {labels: null}}`, 200, ""},
+		{"its own state, when nobody asked it to leave", "", `{metadata: {labels: {` + stateOf(s.east.key) + `: null}}}`, 403, "state label"},
+		{"its own state as another one", "", `{metadata: {labels: {` + stateOf(s.east.key) + `: Upsync}}}`, 403, "label"},
+		{"a user's annotation", "", `{metadata: {annotations: {note: evil}}}`, 403, "note"},
+		{"another target's status", "", `{metadata: {annotations: {` + workloadv1alpha1.StatusAnnotation(west) + `: "{}"}}}`, 403, "annotation"},
+		{"another target's request to leave", "", `{metadata: {annotations: {` + workloadv1alpha1.DeletionAnnotation(west) + `: "2030-01-01T00:00:00Z"}}}`, 403, "annotation"},
+		{"its own request to leave", "", `{metadata: {annotations: {` + workloadv1alpha1.DeletionAnnotation(s.east.key) + `: "2030-01-01T00:00:00Z"}}}`, 403, "may not set"},
+		{"its own spec-diff", "", `{metadata: {annotations: {` + workloadv1alpha1.SpecDiffAnnotation(s.east.key) + `: "[]"}}}`, 403, "may not set"},
+		{"its own soft finalizer", "", `{metadata: {annotations: {` + workloadv1alpha1.SoftFinalizersAnnotation(s.east.key) + `: evil}}}`, 403, "annotation"},
+		{"a policy", "", `{metadata: {annotations: {` + workloadv1alpha1.RemovalPolicyAnnotation + `: Orphan}}}`, 403, "annotation"},
+		{"the workspace", "", `{metadata: {annotations: {kcp.io/cluster: root}}}`, 403, "annotation"},
+		{"a finalizer", "", `{metadata: {finalizers: [evil.example.com/x]}}`, 403, "finalizer"},
+		{"another target's claim", "", `{metadata: {finalizers: [` + workloadv1alpha1.SyncerFinalizer(west) + `]}}`, 403, "finalizer"},
+		{"an owner", "", `{metadata: {ownerReferences: []}}`, 403, "ownerReferences"},
+		{"a deletion", "", `{metadata: {deletionTimestamp: "2030-01-01T00:00:00Z"}}`, 403, "deletionTimestamp"},
+		{"another name", "", `{metadata: {name: other}}`, 403, "name"},
+		{"managed fields", "", `{metadata: {managedFields: []}}`, 403, "managedFields"},
+		{"the status past its path", "", `{status: {replicas: 1}}`, 403, "own path"},
+		{"metadata past the status", "/status", `{metadata: {annotations: {` + workloadv1alpha1.ConditionsAnnotation(s.east.key) + `: "[]"}}}`, 403, "only the status"},
+		{"a status that is none", "/status", `{status: 5}`, 400, "status"},
+		{"a status that fills the object", "/status", `{status: {evil: ` + strings.Repeat("x", 70<<10) + `}}`, 413, "larger"},
+		{"conditions that fill the object", "", `{metadata: {annotations: {` + workloadv1alpha1.ConditionsAnnotation(s.east.key) + `: ` + strings.Repeat("x", 5<<10) + `}}}`, 413, "larger"},
+		{"a version that is not the object's", "", `{metadata: {resourceVersion: "1", finalizers: [` + workloadv1alpha1.SyncerFinalizer(s.east.key) + `]}}`, 409, "modified"},
+		{"another object", "", `{metadata: {uid: other, finalizers: [` + workloadv1alpha1.SyncerFinalizer(s.east.key) + `]}}`, 409, "UID"},
+		{"a subresource", "/scale", `{spec: {replicas: 99}}`, 403, "scale"},
+	} {
+		if r := c.patch(object+tc.path, tc.patch); r.code != tc.code || !strings.Contains(r.body, tc.says) {
+			t.Errorf("%s: answered %d %s", tc.what, r.code, r.body)
+		}
+	}
+	const jsonPatch = "application/json-patch+json"
+	for what, patch := range map[string]string{
+		"another path":    `[{"op":"add","path":"/spec/replicas","value":99}]`,
+		"behind a status": `[{"op":"add","path":"/status","value":{}},{"op":"add","path":"/metadata/labels/evil","value":"x"}]`,
+		"a move":          `[{"op":"move","from":"/spec","path":"/status"}]`,
+		"a copy":          `[{"op":"copy","from":"/metadata","path":"/status"}]`,
+		"a question":      `[{"op":"test","path":"/metadata/labels/` + strings.ReplaceAll(stateOf(west), "/", "~1") + `","value":"Sync"},{"op":"add","path":"/status","value":{}}]`,
+		"nothing":         `[]`,
+	} {
+		if r := c.do(http.MethodPatch, object+"/status", jsonPatch, patch); r.code != 403 {
+			t.Errorf("a JSON Patch of %s is answered %d %s", what, r.code, r.body)
+		}
+	}
+	for what, r := range map[string]reply{
+		"a wildcard write":     c.patch(strings.Replace(object, string(s.tenant.Cluster), "*", 1)+"/status", `{status: {replicas: 1}}`),
+		"a forced write":       c.patch(object+"/status?force=true", `{status: {replicas: 1}}`),
+		"an impersonated one":  c.do("PATCH", object+"/status", mergePatch, `{"status":{}}`, "Impersonate-User", "admin"),
+		"a compressed body":    c.do("PATCH", object+"/status", mergePatch, `{"status":{}}`, "Content-Encoding", "gzip"),
+		"a websocket":          c.do("GET", own+"/api/v1/secrets?watch=true", "", "", "Upgrade", "websocket", "Connection", "Upgrade"),
+		"an encoded slash":     c.get(own + "/api/v1/namespaces/web%2Fsecrets%2Ffor-west"),
+		"dots":                 c.get(own + "/../" + string(s.stranger.Cluster) + "/api/v1/secrets"),
+		"encoded dots":         c.get(own + "/%2e%2e/" + string(s.stranger.Cluster) + "/api/v1/secrets"),
+		"two slashes":          c.get(own + "//api/v1/secrets"),
+		"two clusters":         c.get(own + "/clusters/" + string(s.stranger.Cluster) + "/api/v1/secrets"),
+		"a path of workspaces": c.get(s.east.url("syncer") + "root:stage-tenant/api/v1/secrets"),
+	} {
+		if r.code != 403 && r.code != 404 {
+			t.Errorf("%s is answered %d %s", what, r.code, r.body)
+		}
+	}
+	s.selectors(t, c)
+	s.forgedEvents(t, c, own)
+	if after := s.tenant.get(deployments, "web", "prey"); after.GetResourceVersion() != before.GetResourceVersion() {
+		t.Errorf("the object was changed to %v", after.Object)
+	}
+}
+
+// selectors add to the target's own, whatever they say.
+func (s *stage) selectors(t *testing.T, c *client) {
+	t.Helper()
+	all := s.east.url("syncer") + "*/api/v1/secrets?"
+	state := workloadv1alpha1.StateLabel(s.east.key)
+	for _, selector := range []string{"!" + state, state + "!=Sync", state + " notin (Sync)", state + "=Upsync"} {
+		if r := c.get(all + "labelSelector=" + url.QueryEscape(selector)); r.code != 200 || len(r.names()) > 0 {
+			t.Errorf("%s is answered %d %v", selector, r.code, r.names())
+		}
+	}
+	for _, query := range []string{
+		"labelSelector=" + url.QueryEscape(workloadv1alpha1.StateLabel(s.west.key)), "labelSelector=a&labelSelector=b", "labelSelector=" + url.QueryEscape("a,,b()"),
+		"fieldSelector=type%3DOpaque", "resourceVersion=x", "identity=x", "as=admin", "watch=true;x=y", "limit=-1", "watch=2",
+	} {
+		if r := c.get(all + query); r.code != 403 {
+			t.Errorf("%s is answered %d %s", query, r.code, r.body)
+		}
+	}
+	if r := c.get(all + "fieldSelector=metadata.name%3Dfor-west"); r.code != 200 || len(r.names()) > 0 {
+		t.Errorf("a fieldSelector shows %d %v", r.code, r.names())
+	}
+	// A list goes on from where it ended; where another one ended, there is no more to see.
+	first := c.get(all + "limit=1")
+	next, _ := first.shownAs().Object["metadata"].(map[string]any)["continue"].(string)
+	if first.code != 200 || len(first.names()) != 1 || next == "" {
+		t.Fatalf("the first page is %d %s", first.code, first.body)
+	}
+	if r := c.get(all + "limit=500&continue=" + url.QueryEscape(next)); r.code != 200 || strings.Contains(r.body, secretOfWest) || strings.Contains(r.body, noteOfWest) {
+		t.Errorf("the second page is %d %s", r.code, r.body)
+	}
+	for _, version := range []string{"0", "1", "999999999999"} {
+		r := c.get(all + "resourceVersionMatch=NotOlderThan&resourceVersion=" + version)
+		s.judgeLeaks(t, attempt{path: "a list at " + version}, r)
+	}
+}
+
+// forgedEvents: a target speaks of its own objects, in its own name.
+func (s *stage) forgedEvents(t *testing.T, c *client, own string) {
+	t.Helper()
+	prey, west := s.tenant.get(deployments, "web", "prey"), s.tenant.get(deployments, "web", "for-west")
+	event := func(name, uid, more string) string {
+		return fmt.Sprintf(`{"apiVersion":"v1","kind":"Event","metadata":{"name":"evil","namespace":"web","labels":{"a":"b"}},
+		  "involvedObject":{"apiVersion":"apps/v1","kind":"Deployment","namespace":"web","name":%q,"uid":%q},"reason":"Synced","message":"m","type":"Normal"%s}`, name, uid, more)
+	}
+	for what, body := range map[string]string{
+		"another's object":        event("for-west", string(west.GetUID()), ""),
+		"an object that is none":  event("missing", "x", ""),
+		"another UID":             event("prey", string(west.GetUID()), ""),
+		"a reason that is a text": strings.Replace(event("prey", string(prey.GetUID()), ""), "Synced", "Dear user, your password", 1),
+		"a type of its own":       strings.Replace(event("prey", string(prey.GetUID()), ""), "Normal", "Urgent", 1),
+		"another kind":            strings.Replace(event("prey", string(prey.GetUID()), ""), "Deployment", "SyncTarget", 1),
+	} {
+		if r := c.do("POST", own+"/api/v1/namespaces/web/events", "application/json", body); r.code != 403 {
+			t.Errorf("an Event about %s is answered %d %s", what, r.code, r.body)
+		}
+	}
+	if r := c.do("POST", own+"/api/v1/namespaces/hidden/events", "application/json", event("prey", string(prey.GetUID()), "")); r.code != 403 {
+		t.Errorf("an Event in another namespace is answered %d %s", r.code, r.body)
+	}
+	r := c.do("POST", own+"/api/v1/namespaces/web/events", "application/json", event("prey", string(prey.GetUID()), `,"source":{"component":"kubelet","host":"x"},"reportingComponent":"kubelet","count":99`))
+	if r.code != http.StatusCreated {
+		t.Fatalf("an Event is answered %d %s", r.code, r.body)
+	}
+	list := must(s.tenant.of(events, "web").List(t.Context(), listAll))(t)
+	for _, e := range list.Items {
+		about, _, _ := nested(e.Object, "involvedObject", "name")
+		source, _, _ := nested(e.Object, "source", "component")
+		host, _, _ := nested(e.Object, "source", "host")
+		if about != "prey" || source != workloadv1alpha1.FieldManager || host != "east" || e.GetName() == "evil" || e.GetLabels()["a"] != "" {
+			t.Errorf("there is an Event %v", e.Object)
+		}
+	}
+	if len(list.Items) == 0 {
+		t.Error("there is no Event")
+	}
+}
