@@ -55,8 +55,8 @@ func newBind(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 				placement.NamespaceSelector = &namespaces
 			}
 			places := slices.Contains(exports, config.KubernetesExport) && slices.Contains(exports, config.SchedulingExport)
-			if !places && (placement.NamespaceSelector != nil || placement.LocationSelectors != nil || cmd.Flags().Changed("name")) {
-				return fmt.Errorf("--name, --location-selectors and --namespace-selector are about a Placement, which --export=%s leaves out: it needs %s and %s",
+			if !places && (placement.NamespaceSelector != nil || placement.LocationSelectors != nil || placement.LocationWorkspace != "" || cmd.Flags().Changed("name")) {
+				return fmt.Errorf("--name, --location-selectors, --location-workspace and --namespace-selector are about a Placement, which --export=%s leaves out: it needs %s and %s",
 					strings.Join(exports, ","), config.KubernetesExport, config.SchedulingExport)
 			}
 			if err := placement.Validate(); err != nil {
@@ -75,6 +75,7 @@ func newBind(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 	f := cmd.Flags()
 	f.StringVar(&placement.Name, "name", "default", "name of the Placement")
 	f.StringArrayVar(&placement.LocationSelectors, "location-selectors", nil, "label selector for Locations to run in. May be repeated: any of them will do (default: every Location)")
+	f.StringVar(&placement.LocationWorkspace, "location-workspace", "", "path of the workspace that holds the Locations (default: PROVIDER)")
 	f.StringVar(&namespaces, "namespace-selector", "", "label selector for the namespaces whose work is placed (default: all)")
 	f.StringSliceVar(&exports, "export", []string{config.KubernetesExport, config.SchedulingExport}, "APIExports to bind")
 	return cmd

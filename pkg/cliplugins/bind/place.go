@@ -32,6 +32,8 @@ type Placement struct {
 	// takes every Location and every namespace.
 	LocationSelectors []string
 	NamespaceSelector *string
+	// LocationWorkspace holds the Locations; the provider if empty.
+	LocationWorkspace string
 }
 
 // Validate tells everything that is wrong with the selectors at once.
@@ -65,6 +67,12 @@ func (p Placement) spec() (spec map[string]any, err error) {
 	}
 	if p.NamespaceSelector != nil {
 		spec["namespaceSelector"] = parse("--namespace-selector", *p.NamespaceSelector)
+	}
+	if p.LocationWorkspace != "" {
+		if _, err := workspace.Parse(p.LocationWorkspace); err != nil {
+			mistakes = append(mistakes, fmt.Sprintf("--location-workspace: %v", err))
+		}
+		spec["locationWorkspace"] = p.LocationWorkspace
 	}
 	if len(mistakes) > 0 {
 		return nil, fmt.Errorf("%s", strings.Join(mistakes, "\n"))
@@ -152,7 +160,7 @@ func change(ctx context.Context, placements dynamic.ResourceInterface, existing 
 	}
 	// A merge would keep the requirements of the old selector.
 	operations := []map[string]any{{"op": "test", "path": "/metadata/uid", "value": existing.GetUID()}}
-	for _, field := range []string{"locationSelectors", "namespaceSelector"} {
+	for _, field := range []string{"locationSelectors", "locationWorkspace", "namespaceSelector"} {
 		if value, asked := spec[field]; asked {
 			operations = append(operations, map[string]any{"op": "add", "path": "/spec/" + field, "value": value})
 		}

@@ -20,6 +20,7 @@ func TestSelectorsAreRead(t *testing.T) {
 		{"nothing asked, nothing said", Placement{}, `{}`},
 		{"all namespaces", Placement{NamespaceSelector: &all}, `{"namespaceSelector":{}}`},
 		{"some namespaces", Placement{NamespaceSelector: &some}, `{"namespaceSelector":{"matchExpressions":[{"key":"tier","operator":"NotIn","values":["test"]}],"matchLabels":{"team":"a"}}}`},
+		{"locations of another workspace", Placement{LocationWorkspace: "root:infra"}, `{"locationWorkspace":"root:infra"}`},
 		{"either location", Placement{LocationSelectors: []string{"region=eu", "region=us"}}, `{"locationSelectors":[{"matchLabels":{"region":"eu"}},{"matchLabels":{"region":"us"}}]}`},
 	} {
 		spec, err := tc.p.spec()
@@ -35,8 +36,8 @@ func TestSelectorsAreRead(t *testing.T) {
 
 func TestAllMistakesInSelectorsAreToldAtOnce(t *testing.T) {
 	wrong := "a b"
-	_, err := Placement{LocationSelectors: []string{"=x", "region in"}, NamespaceSelector: &wrong}.spec()
-	if err == nil || strings.Count(err.Error(), "--location-selectors") != 2 || strings.Count(err.Error(), "--namespace-selector") != 1 {
+	_, err := Placement{LocationSelectors: []string{"=x", "region in"}, NamespaceSelector: &wrong, LocationWorkspace: "Root"}.spec()
+	if err == nil || !strings.Contains(err.Error(), "--location-workspace") || strings.Count(err.Error(), "--location-selectors") != 2 || strings.Count(err.Error(), "--namespace-selector") != 1 {
 		t.Errorf("got %v", err)
 	}
 }
