@@ -71,7 +71,11 @@ func (l *ledger) see(key fleet.Key, c claim) (freed bool) {
 
 // assume takes what was decided. It holds until the cache shows it, or it is dropped.
 func (l *ledger) assume(key fleet.Key, c claim) (freed bool) {
-	return l.change(key, func(e *entry) { e.assumed = &c })
+	return l.change(key, func(e *entry) {
+		if e.assumed = &c; e.seen.equal(c) {
+			e.assumed = nil
+		}
+	})
 }
 
 // drop forgets what was decided and could not be written.

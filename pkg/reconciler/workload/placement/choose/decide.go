@@ -15,6 +15,9 @@ import (
 // settle is how long a target stays in phase Leaving at least, so that whoever still acts on the phase before is seen.
 const settle = 2 * time.Second
 
+// mostTargets bounds the targets of a Placement that asks for all, as the API bounds the number that can be asked for.
+const mostTargets = 256
+
 // Decide says what the status of the Placement shall be.
 func Decide(o Observed) Decision {
 	p := newPass(o)
@@ -102,7 +105,7 @@ func (p *pass) wanted() (number int, all bool) {
 	case spec.NumberOfTargets != nil:
 		return int(*spec.NumberOfTargets), false
 	}
-	return len(p.Targets), true
+	return min(len(p.Targets), mostTargets), true
 }
 
 // dropSuperfluous leaves targets until no more are selected than wanted.

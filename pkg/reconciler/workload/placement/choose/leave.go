@@ -146,9 +146,13 @@ func (p *pass) causes(entry *schedulingv1alpha1.SelectedTarget, target *Target) 
 		if seen.IsZero() {
 			seen = p.now
 		}
+		text := "the SyncTarget is not ready: " + target.NotReady
+		if target.Silent {
+			text += ", and what runs there is not known"
+		}
 		out = append(out, p.dated(entry, cause{
 			taint:  workloadv1alpha1.Taint{Key: schedulingv1alpha1.NotReadyTaint, Effect: workloadv1alpha1.TaintNoExecute},
-			reason: schedulingv1alpha1.TargetNotReady, text: "the SyncTarget is not ready: " + target.NotReady, silent: target.Silent,
+			reason: schedulingv1alpha1.TargetNotReady, text: text, silent: target.Silent,
 		}, seen))
 	}
 	return out

@@ -26,7 +26,7 @@ func (p *pass) status() schedulingv1alpha1.PlacementStatus {
 	status.TargetNames = bounded(some(names, 8), 1024)
 	if len(p.selected) > 0 && p.selected[0].Location != "" {
 		first := &p.selected[0]
-		status.SelectedLocation = &schedulingv1alpha1.LocationReference{Path: first.Path, LocationName: first.Location}
+		status.SelectedLocation = &schedulingv1alpha1.LocationReference{Path: Workspace{Cluster: first.Cluster, Path: first.Path}.String(), LocationName: first.Location}
 	}
 	scheduled := p.scheduled()
 	for _, condition := range []metav1.Condition{p.ready(scheduled), scheduled} {
