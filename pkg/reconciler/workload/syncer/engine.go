@@ -91,11 +91,17 @@ const (
 
 // run works until ctx is done and returns when every controller has stopped.
 func (e *Engine) run(ctx context.Context) error {
+	typeSources, err := e.typeSources()
+	if err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { e.namespaces.run(ctx) })
 	wg.Go(func() { e.selection.run(ctx) })
-	e.watchTypeSources(ctx, &wg)
+	for _, informer := range typeSources {
+		wg.Go(func() { informer.RunWithContext(ctx) })
+	}
 	defer e.stopAll()
 
 	pending := slices.Clone(settling)
@@ -119,24 +125,27 @@ func (e *Engine) run(ctx context.Context) error {
 	}
 }
 
-// watchTypeSources asks for a recheck whenever something changes that types come from.
-func (e *Engine) watchTypeSources(ctx context.Context, wg *sync.WaitGroup) {
+// typeSources watch what types come from, and ask for a recheck whenever it changes.
+func (e *Engine) typeSources() ([]cache.SharedIndexInformer, error) {
 	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	watched := []cache.SharedIndexInformer{newMetadataInformer(e.metadata, crds)}
 	for _, source := range e.feed.Sources() {
 		for _, gvr := range source.TypeSources() {
-			watched = append(watched, newUpstreamInformer(source, gvr, func(error) {}))
+			informer, err := newUpstreamInformer(source, gvr, func(error) {})
+			if err != nil {
+				return nil, err
+			}
+			watched = append(watched, informer)
 		}
 	}
 	for _, informer := range watched {
-		// Adding a handler fails only for an informer that has stopped.
 		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc: func(any) { e.Recheck() }, UpdateFunc: func(any, any) { e.Recheck() }, DeleteFunc: func(any) { e.Recheck() },
 		}); err != nil {
-			panic(err)
+			return nil, err
 		}
-		wg.Go(func() { informer.RunWithContext(ctx) })
 	}
+	return watched, nil
 }
 
 // newMetadataInformer watches the names and versions of all objects of a type, not their content.

@@ -5,10 +5,8 @@ import (
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
@@ -21,27 +19,34 @@ import (
 )
 
 // newDownstreamInformer watches the objects of a type that carry our label, and nothing else.
-func newDownstreamInformer(client dynamic.Interface, gvr schema.GroupVersionResource, key string, told func(error)) cache.SharedIndexInformer {
+func newDownstreamInformer(cluster *tmc.Link, gvr schema.GroupVersionResource, key string, told func(error)) (cache.SharedIndexInformer, error) {
+	r, err := newReader(cluster.Config(), cluster.Client(), gvr)
+	if err != nil {
+		return nil, err
+	}
 	selector := labels.Set{workloadv1alpha1.DownstreamClusterLabel: key}.String()
-	lw := tmc.ListWatch(client.Resource(gvr), func(options *metav1.ListOptions) { options.LabelSelector = selector }, told)
-	informer := cache.NewSharedIndexInformer(lw, &unstructured.Unstructured{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-	return prepared(informer)
+	lw := tmc.ListWatch(r, func(options *metav1.ListOptions) { options.LabelSelector = selector }, told)
+	informer := cache.NewSharedIndexInformer(lw, &object{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	return quiet(informer), nil
 }
 
 // newUpstreamInformer watches what belongs to the target in one source, over all its workspaces.
-func newUpstreamInformer(source *feed.Source, gvr schema.GroupVersionResource, told func(error)) cache.SharedIndexInformer {
-	informer := kcpinformers.NewSharedIndexInformer(source.ListWatch(gvr, told), &unstructured.Unstructured{}, 0, cache.Indexers{
+func newUpstreamInformer(source *feed.Source, gvr schema.GroupVersionResource, told func(error)) (cache.SharedIndexInformer, error) {
+	config, client := source.Endpoint()
+	r, err := newReader(config, client, gvr)
+	if err != nil {
+		return nil, err
+	}
+	lw := tmc.ListWatch(r, func(options *metav1.ListOptions) { options.LabelSelector = source.Selector() }, told)
+	informer := kcpinformers.NewSharedIndexInformer(lw, &object{}, 0, cache.Indexers{
 		kcpcache.ClusterAndNamespaceIndexName: kcpcache.ClusterAndNamespaceIndexFunc,
 	})
-	return prepared(informer)
+	return quiet(informer), nil
 }
 
-// prepared informers hold compact objects, and leave it to us to tell why they cannot watch.
-func prepared(informer cache.SharedIndexInformer) cache.SharedIndexInformer {
-	// Both setters fail only for an informer that runs already.
-	if err := informer.SetTransform(compact); err != nil {
-		panic(err)
-	}
+// quiet informers leave it to us to tell why they cannot watch.
+func quiet(informer cache.SharedIndexInformer) cache.SharedIndexInformer {
+	// It fails only for an informer that runs already.
 	if err := informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
 		klog.FromContext(ctx).V(2).Info("A watch ended and is set up anew", "why", err.Error())
 	}); err != nil {

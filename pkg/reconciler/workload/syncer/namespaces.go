@@ -21,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // namespaces makes the downstream namespaces before anything goes into them, each once, and removes them when their
@@ -53,11 +54,25 @@ type namespaces struct {
 
 var namespacesGVR = corev1.SchemeGroupVersion.WithResource("namespaces")
 
-func newNamespaces(t target, client dynamic.Interface, meta metadata.Interface, delay time.Duration, metrics *Metrics) (*namespaces, error) {
-	watchErrors := &watchErrors{}
+// namespacesDeps is what namespaces need: ways to the cluster, for watching, writing and looking into them.
+type namespacesDeps struct {
+	target   target
+	cluster  *tmc.Link
+	dynamic  dynamic.Interface
+	metadata metadata.Interface
+	delay    time.Duration
+	metrics  *Metrics
+}
+
+func newNamespaces(d namespacesDeps) (*namespaces, error) {
+	watchErrors, delay := &watchErrors{}, d.delay
+	informer, err := newDownstreamInformer(d.cluster, namespacesGVR, d.target.key, watchErrors.told(sideCluster))
+	if err != nil {
+		return nil, err
+	}
 	n := &namespaces{
-		target: t, client: client.Resource(namespacesGVR), metadata: meta, delay: delay, metrics: metrics, watchErrors: watchErrors,
-		informer: newDownstreamInformer(client, namespacesGVR, t.key, watchErrors.told(sideCluster)),
+		target: d.target, client: d.dynamic.Resource(namespacesGVR), metadata: d.metadata, delay: delay, metrics: d.metrics,
+		watchErrors: watchErrors, informer: informer,
 		checks: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](max(delay, time.Second), 5*time.Minute),
 			workqueue.TypedRateLimitingQueueConfig[string]{}),

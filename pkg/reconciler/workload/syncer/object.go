@@ -1,16 +1,20 @@
 package syncer
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -32,15 +36,16 @@ func (k Key) String() string {
 	return string(k.Cluster) + "|" + k.Namespace + "/" + k.Name
 }
 
-// object is what the caches hold: the metadata decoded, because every pass reads it, and the whole object as JSON,
-// which a pass decodes only when the metadata does not settle the matter. As map[string]any the same object takes
-// several times the memory.
+// object is what the caches hold: the metadata decoded, because every pass reads it, and the rest as JSON, which a pass
+// decodes only when the metadata does not settle the matter. As map[string]any the same object takes several times the
+// memory.
 //
 // An object is shared by all readers and never changed.
 type object struct {
 	metav1.ObjectMeta
 
-	raw []byte
+	// content is the object without type and metadata.
+	content []byte
 
 	// applied: our field manager has applied the object server-side; its managed fields need no migration.
 	applied bool
@@ -60,12 +65,23 @@ func (o *object) DeepCopyObject() runtime.Object {
 	return &c
 }
 
-// decode gives a copy that the caller may keep and change.
-func (o *object) decode() (*unstructured.Unstructured, error) {
+// decode gives a copy that the caller may keep and change. Of the metadata it has what steps read.
+func (o *object) decode(kind schema.GroupVersionKind) (*unstructured.Unstructured, error) {
 	u := &unstructured.Unstructured{}
-	if err := utiljson.Unmarshal(o.raw, &u.Object); err != nil {
+	if err := utiljson.Unmarshal(o.content, &u.Object); err != nil {
 		return nil, fmt.Errorf("decoding the cached %s/%s: %w", o.Namespace, o.Name, err)
 	}
+	u.SetGroupVersionKind(kind)
+	u.SetName(o.Name)
+	u.SetNamespace(o.Namespace)
+	u.SetUID(o.UID)
+	u.SetResourceVersion(o.ResourceVersion)
+	u.SetGeneration(o.Generation)
+	u.SetDeletionTimestamp(o.DeletionTimestamp)
+	u.SetLabels(o.Labels)
+	u.SetAnnotations(o.Annotations)
+	u.SetFinalizers(o.Finalizers)
+	u.SetOwnerReferences(o.OwnerReferences)
 	return u, nil
 }
 
@@ -75,36 +91,72 @@ func (o *object) ours() bool {
 	return o.Annotations[workloadv1alpha1.AppliedHashAnnotation] != "" && metav1.GetControllerOfNoCopy(o) == nil
 }
 
-var _ cache.TransformFunc = compact
+// wireMetadata is what is read of an object's metadata.
+type wireMetadata struct {
+	Name              string                  `json:"name"`
+	Namespace         string                  `json:"namespace"`
+	UID               types.UID               `json:"uid"`
+	ResourceVersion   string                  `json:"resourceVersion"`
+	Generation        int64                   `json:"generation"`
+	DeletionTimestamp *metav1.Time            `json:"deletionTimestamp"`
+	Labels            map[string]string       `json:"labels"`
+	Annotations       map[string]string       `json:"annotations"`
+	Finalizers        []string                `json:"finalizers"`
+	OwnerReferences   []metav1.OwnerReference `json:"ownerReferences"`
+	ManagedFields     []managedFields         `json:"managedFields"`
+}
 
-// compact turns what a watch delivers into an object, without what no step reads. It is idempotent, as informers ask.
-func compact(in any) (any, error) {
-	u, ok := in.(*unstructured.Unstructured)
-	if !ok {
-		return in, nil
+// managedFields says that somebody has written to the object. What they wrote is not kept.
+type managedFields struct {
+	Manager     string                            `json:"manager"`
+	Operation   metav1.ManagedFieldsOperationType `json:"operation"`
+	Subresource string                            `json:"subresource"`
+}
+
+// readMetadata decodes the metadata, which comes next, without what no step reads.
+func (o *object) readMetadata(from *jsontext.Decoder) error {
+	var m wireMetadata
+	if err := json.UnmarshalDecode(from, &m); err != nil {
+		return err
 	}
-	o := &object{ObjectMeta: metav1.ObjectMeta{
-		Name:              u.GetName(),
-		Namespace:         u.GetNamespace(),
-		UID:               u.GetUID(),
-		ResourceVersion:   u.GetResourceVersion(),
-		Generation:        u.GetGeneration(),
-		DeletionTimestamp: u.GetDeletionTimestamp(),
-		Finalizers:        u.GetFinalizers(),
-		OwnerReferences:   u.GetOwnerReferences(),
-	}}
-	for _, entry := range u.GetManagedFields() {
+	delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
+	o.ObjectMeta = metav1.ObjectMeta{
+		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
+		DeletionTimestamp: m.DeletionTimestamp, Labels: m.Labels, Annotations: m.Annotations, Finalizers: m.Finalizers,
+		OwnerReferences: m.OwnerReferences,
+	}
+	for _, entry := range m.ManagedFields {
 		o.applied = o.applied || entry.Manager == workloadv1alpha1.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply
 		o.autoscaled = o.autoscaled || entry.Subresource == "scale" && entry.Manager == autoscalerManager
 	}
-	unstructured.RemoveNestedField(u.Object, "metadata", "managedFields")
-	unstructured.RemoveNestedField(u.Object, "metadata", "annotations", corev1.LastAppliedConfigAnnotation)
-	o.Labels, o.Annotations = u.GetLabels(), u.GetAnnotations()
+	return nil
+}
 
-	var err error
-	o.raw, err = json.Marshal(u.Object)
-	return o, err
+// compact makes an object of one that was read live.
+func compact(live *unstructured.Unstructured) (*object, error) {
+	raw, err := live.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	return newDecoder(bytes.NewReader(raw)).object()
 }
 
 // autoscalerManager is the field manager of the HorizontalPodAutoscaler controller.
 const autoscalerManager = "kube-controller-manager"
+
+// objectList is the answer to a list.
+type objectList struct {
+	metav1.ListMeta
+
+	Items []*object
+}
+
+var _ runtime.Object = (*objectList)(nil)
+
+// GetObjectKind answers with nothing, as that of an object does.
+func (l *objectList) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+
+// DeepCopyObject copies the list and shares the objects, which nobody changes.
+func (l *objectList) DeepCopyObject() runtime.Object {
+	return &objectList{ListMeta: *l.ListMeta.DeepCopy(), Items: slices.Clone(l.Items)}
+}

@@ -122,7 +122,7 @@ func (p *pass) gather(ctx context.Context) error {
 	}
 	if p.up != nil {
 		var err error
-		if p.upstream, err = p.up.decode(); err != nil {
+		if p.upstream, err = p.up.decode(p.c.gvk); err != nil {
 			return err
 		}
 	}
@@ -140,12 +140,9 @@ func (p *pass) readUnselected(ctx context.Context) error {
 		p.record.unselected = false
 		return nil
 	}
-	obj, err := compact(live)
-	if err != nil {
-		return err
-	}
-	p.up, p.source = obj.(*object), source
-	return nil
+	p.up, err = compact(live)
+	p.source = source
+	return err
 }
 
 func (p *pass) observe() {
@@ -272,7 +269,7 @@ func (p *pass) planWrite() (decide.WriteDecision, error) {
 	facts.AppliedHash = p.down.Annotations[workloadv1alpha1.AppliedHashAnnotation]
 	facts.AsRemembered = p.record.hash == p.hash && p.record.downWritten == p.down.ResourceVersion
 	if !facts.Stale && !facts.AsRemembered && facts.AppliedHash == facts.DesiredHash {
-		copied, err := p.down.decode()
+		copied, err := p.down.decode(p.c.gvk)
 		if err != nil {
 			return decide.WriteDecision{}, err
 		}

@@ -30,7 +30,7 @@ func (p *pass) summarize(ctx context.Context) error {
 	if p.decision.Do != decide.Sync || last == nil || p.upStale() {
 		return nil
 	}
-	copied, err := last.decode()
+	copied, err := last.decode(p.c.gvk)
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,8 @@ type controllerDeps struct {
 	target     target
 	settings   settings
 	feed       *feed.Feed
-	cluster    dynamic.Interface
+	cluster    *tmc.Link
+	dynamic    dynamic.Interface
 	namespaces *namespaces
 	selection  *selection
 	clock      clock.PassiveClock
@@ -107,7 +108,7 @@ type controllerDeps struct {
 func newResourceController(rt resourceType, d controllerDeps) (*ResourceController, error) {
 	c := &ResourceController{
 		resourceType: rt, target: d.target, settings: d.settings, feed: d.feed,
-		writer: apply.NewWriter(d.cluster, rt.gvr), namespaces: d.namespaces, selection: d.selection,
+		writer: apply.NewWriter(d.dynamic, rt.gvr), namespaces: d.namespaces, selection: d.selection,
 		records: newRecords(), clock: d.clock, metrics: d.metrics.forType(rt.gvr.GroupResource()), tracing: d.tracing,
 		kcp: d.kcp, phys: d.phys, progress: d.progress, since: d.clock.Now(),
 	}
@@ -116,7 +117,10 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		Gates: []func(context.Context) error{d.kcp.Wait, d.phys.Wait}, Progress: d.progress, Queues: d.queues,
 	})
 	if rt.servedDownstream {
-		c.downstream = newDownstreamInformer(d.cluster, rt.gvr, d.target.key, c.watchErrors.told(sideCluster))
+		var err error
+		if c.downstream, err = newDownstreamInformer(d.cluster, rt.gvr, d.target.key, c.watchErrors.told(sideCluster)); err != nil {
+			return nil, err
+		}
 		handler := c.handler(c.downstreamKey, c.records.markDownstream)
 		enqueue := handler.DeleteFunc
 		handler.DeleteFunc = func(obj any) { c.noteFinished(obj); enqueue(obj) }
@@ -125,7 +129,10 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		}
 	}
 	for _, source := range d.feed.Sources() {
-		informer := newUpstreamInformer(source, rt.gvr, c.watchErrors.told(sideKCP))
+		informer, err := newUpstreamInformer(source, rt.gvr, c.watchErrors.told(sideKCP))
+		if err != nil {
+			return nil, err
+		}
 		if _, err := informer.AddEventHandler(c.handler(upstreamKey, c.records.markUpstream)); err != nil {
 			return nil, err
 		}
@@ -248,7 +255,7 @@ func (c *ResourceController) noteFinished(obj any) {
 	if !ok {
 		return
 	}
-	if u, err := o.decode(); err != nil || !transform.Finished(c.gvr, u) {
+	if u, err := o.decode(c.gvk); err != nil || !transform.Finished(c.gvr, u) {
 		return
 	}
 	if key, ok := c.downstreamKey(o); ok {
@@ -397,7 +404,7 @@ func (c *ResourceController) wantsCopies(cluster logicalcluster.Name, namespace 
 
 // skips reports whether an object is never synced for what it is.
 func (c *ResourceController) skips(o *object) bool {
-	u, err := o.decode()
+	u, err := o.decode(c.gvk)
 	if err != nil {
 		return false
 	}

@@ -31,7 +31,10 @@ func newSelection(f *feed.Feed, filters Filters) (*selection, error) {
 		return s, nil
 	}
 	for _, source := range f.Sources() {
-		informer := newUpstreamInformer(source, namespacesGVR, s.errors.told(sideKCP))
+		informer, err := newUpstreamInformer(source, namespacesGVR, s.errors.told(sideKCP))
+		if err != nil {
+			return nil, err
+		}
 		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: s.tell, UpdateFunc: func(_, obj any) { s.tell(obj) }}); err != nil {
 			return nil, err
 		}

@@ -286,7 +286,9 @@ func (s *Syncer) newFeed(ctx context.Context, t target, spec *watchedTarget) (*f
 }
 
 func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget) (*Engine, error) {
-	namespaces, err := newNamespaces(t, s.dynamic, s.metadata, s.config.NamespaceCleanDelay, s.metrics)
+	namespaces, err := newNamespaces(namespacesDeps{
+		target: t, cluster: s.cluster, dynamic: s.dynamic, metadata: s.metadata, delay: s.config.NamespaceCleanDelay, metrics: s.metrics,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +297,7 @@ func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget) (*Engine
 		return nil, err
 	}
 	return newEngine(controllerDeps{
-		target: t, feed: f, cluster: s.dynamic, namespaces: namespaces, selection: selection,
+		target: t, feed: f, cluster: s.cluster, dynamic: s.dynamic, namespaces: namespaces, selection: selection,
 		settings: settings{
 			workers: s.config.Workers, resyncPeriod: s.config.ResyncPeriod, statusWindow: s.config.StatusWindow,
 			orphanGrace: s.config.OrphanGracePeriod, conflictPolicy: s.config.ConflictPolicy,

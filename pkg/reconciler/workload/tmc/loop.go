@@ -98,24 +98,33 @@ func (l *Loop[K]) Len() int { return l.queue.Len() }
 // Close ends a loop that will not run. One that runs is ended by its context.
 func (l *Loop[K]) Close() { l.closing.Do(l.queue.ShutDown) }
 
-// Run works until ctx is done, and returns when every worker has stopped. It runs once.
+// Run works until ctx is done, and returns when every pass has ended. It runs once.
 func (l *Loop[K]) Run(ctx context.Context) {
-	var workers sync.WaitGroup
-	for range l.options.Workers {
-		workers.Go(func() { l.work(ctx) })
-	}
+	var working sync.WaitGroup
+	working.Go(func() { l.work(ctx, &working) })
 	<-ctx.Done()
 	l.Close()
-	workers.Wait()
+	working.Wait()
 }
 
-func (l *Loop[K]) work(ctx context.Context) {
-	for ctx.Err() == nil {
+// work starts a pass for the most urgent key whenever a worker is free. Passes mostly wait for servers, so there may be
+// many workers. One is a place and not a goroutine that waits: a loop without work costs the same however many it has.
+func (l *Loop[K]) work(ctx context.Context, passes *sync.WaitGroup) {
+	busy := make(chan struct{}, l.options.Workers)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case busy <- struct{}{}:
+		}
 		key, priority, shutdown := l.queue.GetWithPriority()
 		if shutdown {
 			return
 		}
-		l.workOn(ctx, key, Priority(priority))
+		passes.Go(func() {
+			defer func() { <-busy }()
+			l.workOn(ctx, key, Priority(priority))
+		})
 	}
 }
 

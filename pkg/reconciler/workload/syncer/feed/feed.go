@@ -11,14 +11,12 @@ import (
 	"net/url"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 
 	kcpdynamic "github.com/kcp-dev/client-go/dynamic"
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -124,10 +122,11 @@ func (s *Source) Cluster(name logicalcluster.Name) dynamic.Interface {
 	return s.client.Cluster(name.Path())
 }
 
-// ListWatch lists and watches what belongs to the target, over all its workspaces. told hears the result of each call.
-func (s *Source) ListWatch(gvr schema.GroupVersionResource, told func(error)) cache.ListerWatcher {
-	return tmc.ListWatch(s.resource(gvr), func(options *metav1.ListOptions) { options.LabelSelector = s.selector }, told)
-}
+// Endpoint is where objects are listed and watched, over all the source's workspaces.
+func (s *Source) Endpoint() (*rest.Config, *http.Client) { return s.config, s.http }
+
+// Selector selects what belongs to the target by its labels.
+func (s *Source) Selector() string { return s.selector }
 
 // resource is scoped to one workspace, or to all of them.
 func (s *Source) resource(gvr schema.GroupVersionResource) tmc.Listable[*unstructured.UnstructuredList] {

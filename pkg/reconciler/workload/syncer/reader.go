@@ -1,0 +1,214 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+)
+
+// reader lists and watches the objects of one type. It makes objects of the bytes as they come in: the dynamic client
+// would make maps first, which costs most of the time and memory of a start, and then be told to forget them.
+type reader struct {
+	client   rest.Interface
+	resource string
+}
+
+var _ tmc.Listable[*objectList] = (*reader)(nil)
+
+// newReader reads below the host of the config.
+func newReader(config *rest.Config, client *http.Client, gvr schema.GroupVersionResource) (*reader, error) {
+	config = rest.CopyConfig(config)
+	config.APIPath = "/apis"
+	if gvr.Group == "" {
+		config.APIPath = "/api"
+	}
+	gv := gvr.GroupVersion()
+	config.GroupVersion = &gv
+	config.ContentType = runtime.ContentTypeJSON
+	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion() // reads errors
+	restClient, err := rest.RESTClientForConfigAndClient(config, client)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", config.Host, err)
+	}
+	return &reader{client: restClient, resource: gvr.Resource}, nil
+}
+
+// List reads one page, or all if no limit is asked for.
+func (r *reader) List(ctx context.Context, options metav1.ListOptions) (*objectList, error) {
+	body, err := r.get(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = body.Close() }()
+	list, err := newDecoder(body).list()
+	if err != nil {
+		return nil, fmt.Errorf("decoding a list of %s: %w", r.resource, err)
+	}
+	return list, nil
+}
+
+// Watch tells of changes until it is stopped.
+func (r *reader) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	options.Watch = true
+	body, err := r.get(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	reporter := apierrors.NewClientErrorReporter(http.StatusInternalServerError, http.MethodGet, "ClientWatchDecoding")
+	return watch.NewStreamWatcherWithLogger(klog.FromContext(ctx), &eventDecoder{newDecoder(body), body}, reporter), nil
+}
+
+func (r *reader) get(ctx context.Context, options metav1.ListOptions) (io.ReadCloser, error) {
+	return r.client.Get().Resource(r.resource).SpecificallyVersionedParams(&options, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"}).Stream(ctx)
+}
+
+// eventDecoder decodes what a watch sends.
+type eventDecoder struct {
+	*decoder
+	body io.Closer
+}
+
+// Close ends the watch.
+func (d *eventDecoder) Close() { _ = d.body.Close() }
+
+// Decode waits for the next event.
+func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) { return d.event() }
+
+// decoder makes objects of JSON in one pass. It trusts API servers to write each name once and to write text.
+type decoder struct {
+	json *jsontext.Decoder
+	// content is where that of an object is put together.
+	content []byte
+}
+
+func newDecoder(from io.Reader) *decoder {
+	return &decoder{json: jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+}
+
+// members calls read for each member of the object that comes next, with its value next.
+func (d *decoder) members(read func(name string) error) error {
+	if err := d.open('{'); err != nil {
+		return err
+	}
+	for d.json.PeekKind() != '}' {
+		name, err := d.json.ReadToken()
+		if err != nil {
+			return err
+		}
+		if err := read(name.String()); err != nil {
+			return err
+		}
+	}
+	_, err := d.json.ReadToken()
+	return err
+}
+
+func (d *decoder) open(kind jsontext.Kind) error {
+	token, err := d.json.ReadToken()
+	if err == nil && token.Kind() != kind {
+		err = fmt.Errorf("%c expected instead of %c", kind, token.Kind())
+	}
+	return err
+}
+
+// event reads {"type": …, "object": …}, in this order.
+func (d *decoder) event() (kind watch.EventType, about runtime.Object, err error) {
+	err = d.members(func(name string) error {
+		switch {
+		case name == "type":
+			return json.UnmarshalDecode(d.json, &kind)
+		case name == "object" && kind == watch.Error:
+			status := &metav1.Status{}
+			about = status
+			return json.UnmarshalDecode(d.json, status)
+		case name == "object" && kind != "":
+			about, err = d.object()
+			return err
+		default:
+			return fmt.Errorf("an event of type %q has a member %q", kind, name)
+		}
+	})
+	if err == nil && about == nil {
+		err = fmt.Errorf("an event of type %q is about nothing", kind)
+	}
+	return kind, about, err
+}
+
+// list reads what the answer to a list is made of.
+func (d *decoder) list() (*objectList, error) {
+	list := &objectList{}
+	err := d.members(func(name string) error {
+		switch name {
+		case "metadata":
+			return json.UnmarshalDecode(d.json, &list.ListMeta)
+		case "items":
+			return d.items(list)
+		default:
+			return d.json.SkipValue()
+		}
+	})
+	return list, err
+}
+
+func (d *decoder) items(into *objectList) error {
+	if d.json.PeekKind() == 'n' { // null: none
+		return d.json.SkipValue()
+	}
+	if err := d.open('['); err != nil {
+		return err
+	}
+	for d.json.PeekKind() != ']' {
+		o, err := d.object()
+		if err != nil {
+			return err
+		}
+		into.Items = append(into.Items, o)
+	}
+	_, err := d.json.ReadToken()
+	return err
+}
+
+// object reads one. Its metadata is decoded and the rest kept as JSON, but for the type, which the cache knows.
+func (d *decoder) object() (*object, error) {
+	o := &object{}
+	d.content = append(d.content[:0], '{')
+	err := d.members(func(name string) error {
+		switch name {
+		case "apiVersion", "kind":
+			return d.json.SkipValue()
+		case "metadata":
+			return o.readMetadata(d.json)
+		default:
+			return d.keep(name)
+		}
+	})
+	o.content = append([]byte(nil), append(d.content, '}')...)
+	return o, err
+}
+
+func (d *decoder) keep(name string) (err error) {
+	if len(d.content) > 1 {
+		d.content = append(d.content, ',')
+	}
+	if d.content, err = jsontext.AppendQuote(d.content, name); err != nil {
+		return err
+	}
+	value, err := d.json.ReadValue()
+	d.content = append(append(d.content, ':'), value...)
+	return err
+}
