@@ -71,15 +71,23 @@ type Controller struct {
 	deciding sync.Mutex
 
 	lock sync.Mutex
+	// read are the SyncTargets as placement knows them, so that each is read once and not for each Placement.
+	read map[fleet.Key]readTarget
 	// notReadySince is since when targets have been seen not to be ready, by key.
 	notReadySince map[string]time.Time
 	started       time.Time
 }
 
+// readTarget is what was read of a SyncTarget, for as long as the cache holds that very object.
+type readTarget struct {
+	from *workloadv1alpha1.SyncTarget
+	choose.Target
+}
+
 // New sends no request.
 func New(deps Deps) (*Controller, error) {
 	c := &Controller{
-		deps: deps, clock: deps.Fleet.Clock(), ledger: newLedger(), notReadySince: map[string]time.Time{},
+		deps: deps, clock: deps.Fleet.Clock(), ledger: newLedger(), read: map[fleet.Key]readTarget{}, notReadySince: map[string]time.Time{},
 		scheduling: deps.Fleet.Writer(name, workloadv1alpha1.SchedulingExport),
 		workload:   deps.Fleet.Writer(name, workloadv1alpha1.WorkloadExport),
 	}
@@ -128,12 +136,19 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // target is what placement knows of a SyncTarget, this process's own observation included.
 func (c *Controller) target(st *workloadv1alpha1.SyncTarget) choose.Target {
-	cluster := logicalcluster.From(st)
-	t := choose.TargetOf(st, string(cluster), c.pathOf(cluster))
+	key := fleet.KeyOf(st)
+	path := c.pathOf(key.Cluster)
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	known := c.read[key]
+	if known.from != st {
+		known = readTarget{from: st, Target: choose.TargetOf(st, string(key.Cluster), path)}
+		c.read[key] = known
+	}
+	t := known.Target
+	t.Path = path
 	if t.NotReady != "" {
-		c.lock.Lock()
 		t.NotReadySince = metav1.NewTime(c.notReadySince[t.Key])
-		c.lock.Unlock()
 	}
 	return t
 }

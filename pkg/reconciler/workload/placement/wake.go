@@ -152,6 +152,9 @@ func (c *Controller) noteReadiness(target string, change fleet.Change[*workloadv
 	notReady := choose.TargetOf(change.Object, "", "").NotReady
 	c.lock.Lock()
 	defer c.lock.Unlock()
+	if change.Deleted {
+		delete(c.read, fleet.KeyOf(change.Object))
+	}
 	if change.Deleted || notReady == "" {
 		delete(c.notReadySince, target)
 	} else if _, known := c.notReadySince[target]; !known {
