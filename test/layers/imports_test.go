@@ -60,7 +60,8 @@ var layers = []layer{
 	{packages: syncer + "/apply", may: []string{apis, tmc}},
 	{packages: syncer + "/report", may: []string{apis, tmc}},
 	{packages: syncer + "/feed", may: []string{apis, tmc}},
-	{packages: syncer, may: []string{apis, tmc, decide, transform, summarize, syncer + "/apply", syncer + "/report", syncer + "/feed"}},
+	{packages: syncer + "/publish", may: []string{apis, tmc, openAPI}},
+	{packages: syncer, may: []string{apis, tmc, decide, transform, summarize, syncer + "/apply", syncer + "/report", syncer + "/feed", syncer + "/publish"}},
 
 	// kcp's side knows nothing of the syncer, and its reconcilers nothing of each other. The manager wires them.
 	{packages: fleet, may: []string{apis, tmc}},

@@ -156,9 +156,16 @@ func syncedResourcesOf(types []TypeStatus) []workloadv1alpha1.SyncedResource {
 	resources := make([]workloadv1alpha1.SyncedResource, 0, len(types))
 	for _, t := range types {
 		resources = append(resources, workloadv1alpha1.SyncedResource{
-			Group: t.Resource.Group, Resource: t.Resource.Resource, Versions: []string{t.Version}, State: t.State, Message: truncate(t.Message, 1024),
+			Group: t.Resource.Group, Resource: t.Resource.Resource, Versions: versionsOf(t), State: t.State, Message: truncate(t.Message, 1024),
 			Objects: int64(t.Objects[StateSynced]), PendingObjects: int64(t.Objects[StatePending] + t.Objects[StateFailed]),
 		})
 	}
 	return resources
+}
+
+func versionsOf(t TypeStatus) []string {
+	if t.Version == "" {
+		return nil
+	}
+	return []string{t.Version}
 }

@@ -30,7 +30,8 @@ type Engine struct {
 	filters Filters
 	// discovery makes a client for the physical cluster.
 	discovery func(context.Context) (discovery.DiscoveryInterface, error)
-	metadata  metadata.Interface
+	// crds are the physical cluster's CustomResourceDefinitions; somebody else runs the informer.
+	crds cache.SharedIndexInformer
 	// exports are those whose types are accepted; they may change.
 	exports func() []workloadv1alpha1.APIExportReference
 
@@ -62,9 +63,9 @@ type TypeStatus struct {
 	Objects  map[State]int
 }
 
-func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), meta metadata.Interface, exports func() []workloadv1alpha1.APIExportReference) *Engine {
+func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), crds cache.SharedIndexInformer, exports func() []workloadv1alpha1.APIExportReference) *Engine {
 	e := &Engine{
-		controllerDeps: deps, filters: filters, discovery: disco, metadata: meta, exports: exports,
+		controllerDeps: deps, filters: filters, discovery: disco, crds: crds, exports: exports,
 		recheck: make(chan struct{}, 1), running: map[resourceType]*runningType{},
 	}
 	e.namespaces.inUse, e.namespaces.contentTypes = e.inUse, e.contentTypes
@@ -127,8 +128,7 @@ func (e *Engine) run(ctx context.Context) error {
 
 // typeSources watch what types come from, and ask for a recheck whenever it changes.
 func (e *Engine) typeSources() ([]cache.SharedIndexInformer, error) {
-	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	watched := []cache.SharedIndexInformer{newMetadataInformer(e.metadata, crds)}
+	var watched []cache.SharedIndexInformer
 	for _, source := range e.feed.Sources() {
 		for _, gvr := range source.TypeSources() {
 			informer, err := newUpstreamInformer(source, gvr, func(error) {})
@@ -138,15 +138,22 @@ func (e *Engine) typeSources() ([]cache.SharedIndexInformer, error) {
 			watched = append(watched, informer)
 		}
 	}
-	for _, informer := range watched {
-		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc: func(any) { e.Recheck() }, UpdateFunc: func(any, any) { e.Recheck() }, DeleteFunc: func(any) { e.Recheck() },
-		}); err != nil {
+	for _, informer := range append(watched, e.crds) {
+		if err := onAnyChange(informer, e.Recheck); err != nil {
 			return nil, err
 		}
 	}
 	return watched, nil
 }
+
+func onAnyChange(informer cache.SharedIndexInformer, call func()) error {
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { call() }, UpdateFunc: func(any, any) { call() }, DeleteFunc: func(any) { call() },
+	})
+	return err
+}
+
+var crdsGVR = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
 // newMetadataInformer watches the names and versions of all objects of a type, not their content.
 func newMetadataInformer(client metadata.Interface, gvr schema.GroupVersionResource) cache.SharedIndexInformer {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/publish"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
@@ -32,6 +33,8 @@ type StatusReporter struct {
 	// nodes of the physical cluster; nil if they may not be listed.
 	nodes cache.SharedIndexInformer
 	facts func() facts
+	// imports are what became of the types that the cluster serves.
+	imports func() publish.Report
 
 	// last is the status as kcp has it after our last write.
 	last workloadv1alpha1.SyncTargetStatus
@@ -78,12 +81,15 @@ func (r *StatusReporter) jittered() time.Duration {
 	return time.Duration(float64(r.period) * (1 - heartbeatJitter/2 + heartbeatJitter*rand.Float64()))
 }
 
-// changed reports whether the conditions would be others, and the last write is long enough ago.
+// changed reports whether the conditions, or what is told of a resource, would be others, and the last write is long enough
+// ago.
 func (r *StatusReporter) changed(now time.Time) bool {
 	if now.Sub(r.lastSent) < conditionPause {
 		return false
 	}
-	return !reflect.DeepEqual(conditionsOf(r.facts(), r.last.Conditions, r.generation, now), r.last.Conditions)
+	f := r.facts()
+	return !reflect.DeepEqual(conditionsOf(f, r.last.Conditions, r.generation, now), r.last.Conditions) ||
+		!sameStates(syncedResourcesOf(withVerdicts(f.types, r.imports())), r.last.SyncedResources)
 }
 
 // send writes what differs from the last status, and the time. Only an error that ends the syncer is returned.
@@ -130,7 +136,7 @@ func (r *StatusReporter) wanted(f facts) workloadv1alpha1.SyncTargetStatus {
 	now := r.clock.Now()
 	wanted := r.last
 	wanted.Conditions = conditionsOf(f, r.last.Conditions, r.generation, now)
-	wanted.SyncedResources = syncedResourcesOf(f.types)
+	wanted.SyncedResources = syncedResourcesOf(withVerdicts(f.types, r.imports()))
 	wanted.LastSyncerHeartbeatTime = &metav1.Time{Time: now}
 	wanted.Feed = workloadv1alpha1.FeedKind(r.feed)
 	if capacity, allocatable, known := r.resources(); known {

@@ -29,6 +29,7 @@ import (
 	kcpdynamic "github.com/kcp-dev/client-go/dynamic"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/publish"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
@@ -220,6 +221,15 @@ func (s *Syncer) serveTarget(ctx context.Context, identifier string) error {
 		{Name: "nodes watch", Run: runInformer(reporter.nodes)},
 		{Name: "status reporter", Run: reporter.run},
 	}
+	crds := newMetadataInformer(s.metadata, crdsGVR)
+	parts = append(parts, tmc.Part{Name: "CustomResourceDefinitions watch", Run: runInformer(crds)})
+	if published := s.newPublisher(t, spec); published != nil {
+		if err := onAnyChange(crds, published.Recheck); err != nil {
+			return err
+		}
+		spec.onExportedChange, reporter.imports = published.Recheck, published.Report
+		parts = append(parts, tmc.Part{Name: "imports", Run: published.Run})
+	}
 	f, err := s.newFeed(ctx, t, spec)
 	if err != nil {
 		return err
@@ -228,7 +238,7 @@ func (s *Syncer) serveTarget(ctx context.Context, identifier string) error {
 		s.phase.Store("waiting for SyncTarget.status.virtualWorkspaces, which the workload manager writes")
 		return tmc.RunParts(ctx, stopTimeout, parts...)
 	}
-	engine, err := s.newEngine(t, f, spec)
+	engine, err := s.newEngine(t, f, spec, crds)
 	if err != nil {
 		return err
 	}
@@ -244,7 +254,7 @@ func (s *Syncer) newReporter(t target, identifier string) *StatusReporter {
 	return &StatusReporter{
 		targets: s.targets, target: t, identifier: identifier, feed: s.config.Feed.Kind, period: s.config.HeartbeatPeriod,
 		clock: s.clock, metrics: s.metrics, heartbeat: s.heartbeat, nodes: s.newNodesInformer(),
-		facts: func() facts { return s.facts(nil) },
+		facts: func() facts { return s.facts(nil) }, imports: func() publish.Report { return publish.Report{} },
 	}
 }
 
@@ -285,7 +295,19 @@ func (s *Syncer) newFeed(ctx context.Context, t target, spec *watchedTarget) (*f
 	return feed.NewViews(s.kcp.Config(), spec.urls, t.key)
 }
 
-func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget) (*Engine, error) {
+// newPublisher tells the workload manager which types the cluster serves. Where a workspace is all that is served there is
+// no manager, and nobody would read it: it is nil.
+func (s *Syncer) newPublisher(t target, spec *watchedTarget) *publish.Publisher {
+	if s.config.Feed.Kind != FeedAssigned {
+		return nil
+	}
+	return publish.New(publish.Options{
+		Workspace: s.kcpDynamic.Cluster(s.config.SyncTarget.Workspace), SyncTarget: t.name, UID: t.uid, Key: t.key,
+		Discovery: s.cluster.Discovery, Cluster: s.dynamic, Exported: spec.exported,
+	})
+}
+
+func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget, crds cache.SharedIndexInformer) (*Engine, error) {
 	namespaces, err := newNamespaces(namespacesDeps{
 		target: t, cluster: s.cluster, dynamic: s.dynamic, metadata: s.metadata, delay: s.config.NamespaceCleanDelay, metrics: s.metrics,
 	})
@@ -304,7 +326,7 @@ func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget) (*Engine
 		},
 		clock: s.clock, metrics: s.metrics, queues: s.queues, tracing: s.tracing,
 		kcp: s.kcp.Breaker(), phys: s.cluster.Breaker(), progress: s.progress,
-	}, s.config.Filters, s.cluster.Discovery, s.metadata, spec.exports), nil
+	}, s.config.Filters, s.cluster.Discovery, crds, spec.exports), nil
 }
 
 func (s *Syncer) statuses() []TypeStatus {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
@@ -16,8 +17,8 @@ import (
 type watchedTarget struct {
 	informer cache.SharedIndexInformer
 	uid      string
-	// onChange hears of changes of the spec.
-	onChange func()
+	// onChange hears of changes of the APIExports, onExportedChange of those of the exported resources.
+	onChange, onExportedChange func()
 
 	mu      sync.Mutex
 	current workloadv1alpha1.SyncTarget
@@ -31,7 +32,7 @@ type watchedTarget struct {
 
 func newWatchedTarget(targets *syncTargets, st *workloadv1alpha1.SyncTarget) *watchedTarget {
 	return &watchedTarget{
-		informer: targets.informer(), uid: string(st.UID), onChange: func() {}, current: *st, urls: urlsOf(st),
+		informer: targets.informer(), uid: string(st.UID), onChange: func() {}, onExportedChange: func() {}, current: *st, urls: urlsOf(st),
 		ended: make(chan error, 1), updated: make(chan struct{}, 1),
 	}
 }
@@ -76,6 +77,7 @@ func (w *watchedTarget) see(ctx context.Context, obj any) {
 	}
 	w.mu.Lock()
 	changed := !slices.Equal(w.current.Spec.SupportedAPIExports, st.Spec.SupportedAPIExports)
+	exported := !slices.Equal(w.current.Spec.ExportedResources, st.Spec.ExportedResources)
 	moved := w.followURLs && !slices.Equal(w.urls, urlsOf(st))
 	w.current = *st
 	w.mu.Unlock()
@@ -85,6 +87,9 @@ func (w *watchedTarget) see(ctx context.Context, obj any) {
 	}
 	if changed {
 		w.onChange()
+	}
+	if exported {
+		w.onExportedChange()
 	}
 	if moved {
 		w.end(errFeedChanged)
@@ -109,6 +114,17 @@ func (w *watchedTarget) exports() []workloadv1alpha1.APIExportReference {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.current.Spec.SupportedAPIExports
+}
+
+// exported are the resources that the operator exports, as of now.
+func (w *watchedTarget) exported() []schema.GroupResource {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []schema.GroupResource
+	for _, name := range w.current.Spec.ExportedResources {
+		all = append(all, schema.ParseGroupResource(string(name)))
+	}
+	return all
 }
 
 func urlsOf(st *workloadv1alpha1.SyncTarget) []string {
