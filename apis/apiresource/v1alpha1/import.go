@@ -26,6 +26,7 @@ type APIResourceImport struct {
 	// spec is what the cluster serves.
 	//
 	// +required
+	// +structType=atomic
 	Spec APIResourceImportSpec `json:"spec"`
 
 	// status is what the workload manager makes of it.

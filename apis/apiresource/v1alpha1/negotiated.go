@@ -74,6 +74,7 @@ type NegotiatedAPIResourceStatus struct {
 	// not told of resources that kubectl workload init installed, which are offered as they are.
 	//
 	// +optional
+	// +structType=atomic
 	Negotiated *ResourceDescription `json:"negotiated,omitempty"`
 }
 

@@ -11,6 +11,9 @@ import (
 )
 
 // ResourceDescription says what a version of a resource is, in the words of a CustomResourceDefinition.
+//
+// What holds one is atomic, so that managed fields do not grow with the schema. The schema itself cannot be: kcp's virtual
+// workspaces (v0.28.1) do not serve a type with a field that is atomic and keeps unknown fields.
 type ResourceDescription struct {
 	// scope of the resource.
 	//
@@ -38,7 +41,6 @@ type ResourceDescription struct {
 	// schema is the structural schema of the resource's objects.
 	//
 	// +required
-	// +structType=atomic
 	// +kubebuilder:pruning:PreserveUnknownFields
 	Schema runtime.RawExtension `json:"schema"`
 }

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -53,7 +54,12 @@ func (c *Controller) process(ctx context.Context, gr schema.GroupResource) (time
 	} else if offering.err != nil {
 		return 0, offering.err
 	}
-	if err := errors.Join(c.reportImports(ctx, g, outcome), c.reportNegotiated(ctx, g, outcome, offering.schema), offering.err); err != nil {
+	unserved := c.reportNegotiated(ctx, g, outcome, offering.schema)
+	if errors.Is(unserved, errNotServed) {
+		klog.FromContext(ctx).Info("What is negotiated is kept nowhere", "resource", gr.String(), "why", unserved.Error())
+		return usedPeriod, errors.Join(c.reportImports(ctx, g, outcome), offering.err)
+	}
+	if err := errors.Join(c.reportImports(ctx, g, outcome), unserved, offering.err); err != nil {
 		return 0, err
 	}
 	if g.Used != nil && *g.Used {

@@ -3,6 +3,8 @@ package apiexport
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -69,6 +71,10 @@ func difference(before, after apiresourcev1alpha1.NegotiatedAPIResourceStatus) (
 	return map[string]any{"status": patch}, nil
 }
 
+// errNotServed: the provider's workspace has not bound workload.kcp.io, so that nothing can be kept or set there. What is
+// offered does not depend on it.
+var errNotServed = errors.New("the provider's workspace does not serve NegotiatedAPIResources; run kubectl workload init, or bind workload.kcp.io there")
+
 // createNegotiated makes the object that an operator can set publish on. It is nil if it is there already, and not seen yet.
 func (c *Controller) createNegotiated(ctx context.Context, cluster logicalcluster.Name, resource apiresourcev1alpha1.ResourceName) (*apiresourcev1alpha1.NegotiatedAPIResource, error) {
 	wanted := &apiresourcev1alpha1.NegotiatedAPIResource{
@@ -82,8 +88,11 @@ func (c *Controller) createNegotiated(ctx context.Context, cluster logicalcluste
 	}
 	delete(content, "status")
 	answer, err := c.writer.Create(ctx, negotiatedGVR, cluster, &unstructured.Unstructured{Object: content})
-	if apierrors.IsAlreadyExists(err) {
+	switch {
+	case apierrors.IsAlreadyExists(err):
 		return nil, nil //nolint:nilnil // it is about to be seen, which leads to another pass
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("%w: %w", errNotServed, err)
 	}
 	if err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package publish
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -54,6 +56,7 @@ func plan(f found, imports []*apiresourcev1alpha1.APIResourceImport, syncTarget 
 			},
 		})
 	}
+	slices.SortFunc(c.create, func(a, b apiresourcev1alpha1.APIResourceImport) int { return strings.Compare(a.Name, b.Name) })
 	return c
 }
 
