@@ -145,8 +145,11 @@ func (w *widgets) refused(spec, why string) {
 	harness.Eventually(w.t, func() error {
 		u := w.widget("refused", spec)
 		_, err := w.tenant.Client(u).Create(w.t.Context(), u, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict, DryRun: []string{metav1.DryRunAll}})
-		if err == nil || !strings.Contains(err.Error(), why) {
-			return fmt.Errorf("a widget with %s: %v, want %q", spec, err, why)
+		switch {
+		case err == nil:
+			return fmt.Errorf("a widget with %s is taken", spec)
+		case !strings.Contains(err.Error(), why):
+			return fmt.Errorf("a widget with %s: %w, want %q", spec, err, why)
 		}
 		return nil
 	})
@@ -172,7 +175,7 @@ func says(condition, reason, message string) func(*unstructured.Unstructured) er
 
 // A type that both clusters serve, in versions that are not the same, is offered to tenants as far as both serve it; a
 // tenant uses it as any other. Restarts write nothing. A cluster whose type becomes another is told which field is in the
-// way, and nothing else changes.
+// way, and the others go on. What a tenant uses stays as it is.
 func TestClustersOfferACustomResource(t *testing.T) {
 	t.Parallel()
 	w := newWidgets(t)
@@ -234,8 +237,51 @@ func TestClustersOfferACustomResource(t *testing.T) {
 	w.state(w.west, workloadv1alpha1.ResourceIncompatible, "does not serve it")
 	w.negotiated("Compatible", "Negotiated", "")
 
+	w.isNotTakenFromItsUsers()
+}
+
+// isNotTakenFromItsUsers: a cluster that serves less is told, and neither it nor the operator makes the type go before its last
+// object has.
+func (w *widgets) isNotTakenFromItsUsers() {
+	w.t.Helper()
+	offered := w.offered()
+	w.install(w.west, "size: {type: integer, maximum: 3}") // an older cluster
+	w.negotiated("Published", "NarrowingHeldBack", "spec.color is not known; spec.size is narrower (maximum)")
+	w.state(w.west, workloadv1alpha1.ResourceAccepted, "spec.color is not known")
+	if now := w.offered(); now != offered {
+		w.t.Errorf("tenants are offered %s instead of %s", now, offered)
+	}
+
+	// What gets wider is offered at once.
+	w.change(w.east, "size: {type: integer}, color: {type: string}, weight: {type: integer}")
+	w.change(w.west, "size: {type: integer}, color: {type: string}, weight: {type: integer}")
+	w.negotiated("Published", "Published", "")
+	w.tenant.Merge(w.kind(), "web", "thing", `spec: {weight: 7}`)
+
+	w.provider.Merge(negotiatedKind, "", "widgets.v1."+w.group, `spec: {publish: false}`)
+	w.negotiated("Published", "StillUsed", "")
 	w.tenant.Delete(w.kind(), "web", "thing")
 	w.tenant.EventuallyGone(w.kind(), "web", "thing")
+	w.provider.Merge(negotiatedKind, "", "widgets.v1."+w.group, `metadata: {annotations: {look: again}}`)
+	w.negotiated("Published", "NotPublished", "")
+	harness.Eventually(w.t, w.isOffered(false))
+
+	w.provider.Merge(negotiatedKind, "", "widgets.v1."+w.group, `spec: {publish: true}`)
+	harness.Eventually(w.t, w.isOffered(true))
+	for _, target := range []*harness.Target{w.east, w.west} {
+		target.Workspace.Merge(harness.SyncTargetKind, "", target.Name, `spec: {exportedResources: []}`)
+	}
+	w.provider.EventuallyGone(negotiatedKind, "", "widgets.v1."+w.group)
+	harness.Eventually(w.t, w.isOffered(false))
+}
+
+func (w *widgets) isOffered(want bool) func() error {
+	return func() error {
+		if now := w.offered(); (now != "") != want {
+			return fmt.Errorf("tenants are offered %q", now)
+		}
+		return nil
+	}
 }
 
 // versions are those of all that the negotiation writes.
@@ -250,53 +296,4 @@ func (w *widgets) versions() (all []string) {
 	}
 	slices.Sort(all)
 	return all
-}
-
-// What tenants use is not taken from them: a cluster that serves less is told apart, and neither it nor the operator makes the
-// type go before its last object has.
-func TestOfferedResourcesAreNotTakenFromTheirUsers(t *testing.T) {
-	t.Parallel()
-	w := newWidgets(t)
-	w.install(w.east, "size: {type: integer}, color: {type: string}")
-	w.east.StartSyncer()
-	w.negotiated("Published", "Published", "")
-	u := w.widget("used", "size: 5, color: red")
-	harness.Must(w.tenant.Client(u).Create(t.Context(), u, metav1.CreateOptions{}))(t)
-	offered := w.offered()
-
-	// An older cluster joins.
-	w.install(w.west, "size: {type: integer, maximum: 3}")
-	w.west.StartSyncer()
-	w.negotiated("Published", "NarrowingHeldBack", "spec.color is not known; spec.size is narrower (maximum)")
-	w.state(w.west, workloadv1alpha1.ResourceAccepted, "spec.color is not known")
-	if now := w.offered(); now != offered {
-		t.Errorf("tenants are offered %s instead of %s", now, offered)
-	}
-
-	// What gets wider is offered at once.
-	w.change(w.east, "size: {type: integer}, color: {type: string}, weight: {type: integer}")
-	w.change(w.west, "size: {type: integer}, color: {type: string}, weight: {type: integer}")
-	w.negotiated("Published", "Published", "")
-	w.tenant.Merge(w.kind(), "web", "used", `spec: {weight: 7}`)
-
-	w.provider.Merge(negotiatedKind, "", "widgets.v1."+w.group, `spec: {publish: false}`)
-	w.negotiated("Published", "StillUsed", "")
-	w.tenant.MustGet(w.kind(), "web", "used")
-	w.tenant.Delete(w.kind(), "web", "used")
-	w.provider.Merge(negotiatedKind, "", "widgets.v1."+w.group, `metadata: {annotations: {look: again}}`)
-	w.negotiated("Published", "NotPublished", "")
-	w.state(w.east, workloadv1alpha1.ResourcePending, "tenants are not offered it")
-
-	w.provider.Merge(negotiatedKind, "", "widgets.v1."+w.group, `spec: {publish: true}`)
-	w.negotiated("Published", "Published", "")
-	for _, target := range []*harness.Target{w.east, w.west} {
-		target.Workspace.Merge(harness.SyncTargetKind, "", target.Name, `spec: {exportedResources: []}`)
-	}
-	w.provider.EventuallyGone(negotiatedKind, "", "widgets.v1."+w.group)
-	harness.Eventually(t, func() error {
-		if now := w.offered(); now != "" {
-			return fmt.Errorf("tenants are still offered %s", now)
-		}
-		return nil
-	})
 }

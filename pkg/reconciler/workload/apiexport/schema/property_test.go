@@ -9,12 +9,12 @@ import (
 // What two schemas have in common accepts exactly what both accept, as API servers judge it, whatever the schemas are.
 func TestCommonAcceptsWhatBothAccept(t *testing.T) {
 	compatible, accepted, refused := 0, 0, 0
-	for seed := range uint64(1200) {
+	for seed := range uint64(400) {
 		c, a, r := checkPair(t, seed)
 		compatible, accepted, refused = compatible+c, accepted+a, refused+r
 	}
 	t.Logf("%d pairs have something in common; of objects tried %d were accepted by both, %d were not", compatible, accepted, refused)
-	if compatible < 100 || accepted < 1000 || refused < 1000 {
+	if compatible < 40 || accepted < 400 || refused < 400 {
 		t.Error("too few to say much")
 	}
 }
@@ -84,7 +84,7 @@ func checkPair(t *testing.T, seed uint64) (compatible, accepted, refused int) {
 // The order in which three schemas are brought together does not matter for what is accepted.
 func TestCommonIsAssociative(t *testing.T) {
 	tried := 0
-	for seed := range uint64(1200) {
+	for seed := range uint64(400) {
 		r := newRandom(seed)
 		a, b, _, _, ok := pairOf(r)
 		c := r.variant(b)
@@ -117,7 +117,7 @@ func TestCommonIsAssociative(t *testing.T) {
 		}
 	}
 	t.Logf("%d triples", tried)
-	if tried < 50 {
+	if tried < 20 {
 		t.Error("too few to say much")
 	}
 }
@@ -125,7 +125,7 @@ func TestCommonIsAssociative(t *testing.T) {
 // API servers take what two valid schemas have in common.
 func TestCommonIsValid(t *testing.T) {
 	tried := 0
-	for seed := uint64(0); tried < 40; seed++ {
+	for seed := uint64(0); tried < 20; seed++ {
 		a, b, _, _, ok := pairOf(newRandom(seed))
 		if !ok || refusesCRD(t, a) != "" || refusesCRD(t, b) != "" {
 			continue

@@ -50,23 +50,32 @@ func TestPlan(t *testing.T) {
 		{
 			"what was imported as it is stays, whatever the order of its fields",
 			found{resources: served1(`{"type":"object","properties":{"a":{},"b":{}}}`)},
-			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{"properties":{"b":{},"a":{}},"type":"object"}`)}, "",
+			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{"properties":{"b":{},"a":{}},"type":"object"}`)},
+			"",
 		},
 		{
-			"what changed is imported anew", found{resources: served1(`{"type":"object"}`)},
-			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{"type":"string"}`)}, "update widgets.v1.example.com.east",
+			"what changed is imported anew",
+			found{resources: served1(`{"type":"object"}`)},
+			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{"type":"string"}`)},
+			"update widgets.v1.example.com.east",
 		},
 		{
-			"what is not served any more is removed", found{},
-			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{}`)}, "remove widgets.v1.example.com.east",
+			"what is not served any more is removed",
+			found{},
+			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{}`)},
+			"remove widgets.v1.example.com.east",
 		},
 		{
-			"of what nothing can be said stays", found{failed: map[schema.GroupResource]error{widgets.GroupResource(): errors.New("no answer")}},
-			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{}`), imported(gadgets, `{}`)}, "remove gadgets.v1.example.com.east",
+			"of what nothing can be said stays",
+			found{failed: map[schema.GroupResource]error{widgets.GroupResource(): errors.New("no answer")}},
+			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{}`), imported(gadgets, `{}`)},
+			"remove gadgets.v1.example.com.east",
 		},
 		{
-			"a second import of the same is removed", found{resources: served1(`{}`)},
-			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{}`), imported(widgets, `{}`)}, "remove widgets.v1.example.com.east",
+			"a second import of the same is removed",
+			found{resources: served1(`{}`)},
+			[]*apiresourcev1alpha1.APIResourceImport{imported(widgets, `{}`), imported(widgets, `{}`)},
+			"remove widgets.v1.example.com.east",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
