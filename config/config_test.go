@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -164,16 +165,28 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestObjectsAreCopies(t *testing.T) {
-	first := objects(t)[0]
+	first := fresh(t)[0]
 	first.SetName("changed")
-	if name := objects(t)[0].GetName(); name == "changed" {
+	if name := fresh(t)[0].GetName(); name == "changed" {
 		t.Error("a caller's change is seen by the next")
 	}
 }
 
-func objects(t *testing.T) []*unstructured.Unstructured {
+func fresh(t *testing.T) []*unstructured.Unstructured {
 	t.Helper()
 	objects, err := Objects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// decoded is Objects, once for all tests: it reads megabytes of YAML.
+var decoded = sync.OnceValues(Objects)
+
+func objects(t *testing.T) []*unstructured.Unstructured {
+	t.Helper()
+	objects, err := decoded()
 	if err != nil {
 		t.Fatal(err)
 	}
