@@ -29,8 +29,8 @@ import (
 
 const name = "apiexport"
 
-// usedPeriod is how often it is asked whether objects are still in the way of a change.
-const usedPeriod = time.Minute
+// againPeriod is how often it is tried again to change what objects, or a refusal of kcp's, are in the way of.
+const againPeriod = time.Minute
 
 // Deps are what the reconciler needs.
 type Deps struct {

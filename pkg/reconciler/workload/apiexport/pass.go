@@ -50,28 +50,35 @@ func (c *Controller) process(ctx context.Context, gr schema.GroupResource) (time
 	offering := c.offer(ctx, g, outcome)
 	var refused *refusedError
 	if errors.As(offering.err, &refused) {
-		outcome.refuse(refused)
+		outcome.refuse(refused, g.Offered != nil)
+		offering.err = nil // nothing that a retry soon would change
 	} else if offering.err != nil {
 		return 0, offering.err
 	}
 	unserved := c.reportNegotiated(ctx, g, outcome, offering.schema)
 	if errors.Is(unserved, errNotServed) {
 		klog.FromContext(ctx).Info("What is negotiated is kept nowhere", "resource", gr.String(), "why", unserved.Error())
-		return usedPeriod, errors.Join(c.reportImports(ctx, g, outcome), offering.err)
+		return againPeriod, c.reportImports(ctx, g, outcome)
 	}
-	if err := errors.Join(c.reportImports(ctx, g, outcome), unserved, offering.err); err != nil {
+	if err := errors.Join(c.reportImports(ctx, g, outcome), unserved); err != nil {
 		return 0, err
 	}
-	if g.Used != nil && *g.Used {
-		return usedPeriod, nil
+	if refused != nil || g.Used != nil && *g.Used {
+		return againPeriod, nil
 	}
 	return 0, nil
 }
 
 // refuse tells that kcp would not take the schema. What was offered stays.
-func (o *Outcome) refuse(why error) {
+func (o *Outcome) refuse(why error, offered bool) {
 	if o.Offer == nil {
 		return
+	}
+	for name, verdict := range o.Verdicts {
+		if !offered {
+			verdict.Available = available(nil, false)
+			o.Verdicts[name] = verdict
+		}
 	}
 	v := o.Versions[o.Offer.Version]
 	v.Published = metav1.Condition{

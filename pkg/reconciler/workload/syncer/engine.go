@@ -35,6 +35,9 @@ type Engine struct {
 	// exports are those whose types are accepted; they may change.
 	exports func() []workloadv1alpha1.APIExportReference
 
+	// offered are resources that kcp is about to serve upstream, if it does not yet.
+	offered func() []schema.GroupResource
+
 	recheck chan struct{}
 
 	mu      sync.Mutex
@@ -65,7 +68,7 @@ type TypeStatus struct {
 
 func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), crds cache.SharedIndexInformer, exports func() []workloadv1alpha1.APIExportReference) *Engine {
 	e := &Engine{
-		controllerDeps: deps, filters: filters, discovery: disco, crds: crds, exports: exports,
+		controllerDeps: deps, filters: filters, discovery: disco, crds: crds, exports: exports, offered: func() []schema.GroupResource { return nil },
 		recheck: make(chan struct{}, 1), running: map[resourceType]*runningType{},
 	}
 	e.namespaces.inUse, e.namespaces.contentTypes = e.inUse, e.contentTypes
@@ -87,7 +90,9 @@ var settling = []time.Duration{0, 2 * time.Second, 10 * time.Second}
 
 const (
 	discoveryPeriod = 5 * time.Minute
-	discoveryRetry  = 5 * time.Second
+	// awaitedPeriod is how often they are looked at while one that is offered has not been seen.
+	awaitedPeriod  = 15 * time.Second
+	discoveryRetry = 5 * time.Second
 )
 
 // run works until ctx is done and returns when every controller has stopped.
@@ -108,6 +113,9 @@ func (e *Engine) run(ctx context.Context) error {
 	pending := slices.Clone(settling)
 	for {
 		next := discoveryPeriod
+		if e.awaitsType() {
+			next = awaitedPeriod
+		}
 		if len(pending) > 0 {
 			next, pending = pending[0], pending[1:]
 		}
@@ -124,6 +132,17 @@ func (e *Engine) run(ctx context.Context) error {
 			pending = append([]time.Duration{discoveryRetry}, pending...)
 		}
 	}
+}
+
+// awaitsType reports whether a type is offered to tenants and would be synced, but was not seen upstream yet.
+func (e *Engine) awaitsType() bool {
+	running := map[schema.GroupResource]bool{}
+	for _, rt := range e.runningTypes() {
+		running[rt.gvr.GroupResource()] = true
+	}
+	return slices.ContainsFunc(e.offered(), func(gr schema.GroupResource) bool {
+		return !running[gr] && (len(e.filters.Resources) == 0 || slices.Contains(e.filters.Resources, gr))
+	})
 }
 
 // typeSources watch what types come from, and ask for a recheck whenever it changes.
@@ -346,11 +365,9 @@ func (c *ResourceController) status() TypeStatus {
 		s.State, s.Message = workloadv1alpha1.ResourceIncompatible, "the physical cluster does not serve it in a version that kcp serves too"
 		return s
 	}
-	for _, side := range []string{sideKCP, sideCluster} {
-		if err := c.watchErrors.current(side); err != nil {
-			s.degrade(fmt.Sprintf("listing and watching in %s: %v", sideName[side], err), err)
-			return s
-		}
+	if doing, err := c.watchError(); err != nil {
+		s.degrade(doing+": "+err.Error(), err)
+		return s
 	}
 	if err := c.writeError(); err != nil {
 		s.degrade(err.Error(), err)
@@ -360,6 +377,24 @@ func (c *ResourceController) status() TypeStatus {
 		s.State, s.Message = workloadv1alpha1.ResourcePending, "not all objects have been listed yet"
 	}
 	return s
+}
+
+// watchError is what cannot be listed and watched, and why: the type itself, or the namespaces that its objects wait for.
+func (c *ResourceController) watchError() (doing string, err error) {
+	for _, watched := range []struct {
+		what, side string
+		errors     *watchErrors
+	}{
+		{"listing and watching", sideKCP, &c.watchErrors},
+		{"listing and watching", sideCluster, &c.watchErrors},
+		{"listing and watching namespaces", sideKCP, &c.selection.errors},
+		{"listing and watching namespaces", sideCluster, c.namespaces.watchErrors},
+	} {
+		if err := watched.errors.current(watched.side); err != nil && (c.namespaced || watched.errors == &c.watchErrors) {
+			return watched.what + " in " + sideName[watched.side], err
+		}
+	}
+	return "", nil
 }
 
 func (s *TypeStatus) degrade(message string, err error) {

@@ -223,7 +223,8 @@ func (s *Syncer) serveTarget(ctx context.Context, identifier string) error {
 	}
 	crds := newMetadataInformer(s.metadata, crdsGVR)
 	parts = append(parts, tmc.Part{Name: "CustomResourceDefinitions watch", Run: runInformer(crds)})
-	if published := s.newPublisher(t, spec); published != nil {
+	published := s.newPublisher(t, spec)
+	if published != nil {
 		if err := onAnyChange(crds, published.Recheck); err != nil {
 			return err
 		}
@@ -241,6 +242,9 @@ func (s *Syncer) serveTarget(ctx context.Context, identifier string) error {
 	engine, err := s.newEngine(t, f, spec, crds)
 	if err != nil {
 		return err
+	}
+	if published != nil {
+		engine.offered = published.OfferedResources
 	}
 	reporter.facts = func() facts { return s.facts(engine) }
 	spec.onChange = engine.Recheck
@@ -304,6 +308,7 @@ func (s *Syncer) newPublisher(t target, spec *watchedTarget) *publish.Publisher 
 	return publish.New(publish.Options{
 		Workspace: s.kcpDynamic.Cluster(s.config.SyncTarget.Workspace), SyncTarget: t.name, UID: t.uid, Key: t.key,
 		Discovery: s.cluster.Discovery, Cluster: s.dynamic, Exported: spec.exported,
+		Offered: func() { spec.onChange() }, // the types of the virtual workspaces are about to change
 	})
 }
 

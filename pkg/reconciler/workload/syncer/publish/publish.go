@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -45,6 +46,8 @@ type Options struct {
 	Cluster   dynamic.Interface
 	// Exported are the resources to import beside those of Kubernetes; the answer may change.
 	Exported func() []schema.GroupResource
+	// Offered hears when tenants are offered a resource that was imported, or no longer.
+	Offered func()
 }
 
 // Publisher keeps the imports of one SyncTarget.
@@ -119,7 +122,7 @@ const (
 // Run works until ctx is done. What goes wrong is told by Exports, and tried again.
 func (p *Publisher) Run(ctx context.Context) error {
 	registration, err := p.informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
-		UpdateFunc: func(before, after any) { p.recheckIfTouched(before, after) }, DeleteFunc: func(any) { p.Recheck() },
+		UpdateFunc: p.changed, DeleteFunc: func(any) { p.Recheck() },
 	})
 	if err != nil {
 		return err
@@ -151,13 +154,23 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// recheckIfTouched looks at an import whose spec was changed: by us, or by somebody else.
-func (p *Publisher) recheckIfTouched(before, after any) {
+// changed looks at an import whose spec was changed, by us or by somebody else, and tells when its resource is offered.
+func (p *Publisher) changed(before, after any) {
 	was, isOld := before.(*apiresourcev1alpha1.APIResourceImport)
 	now, isNew := after.(*apiresourcev1alpha1.APIResourceImport)
-	if isOld && isNew && was.Generation != now.Generation {
+	if !isOld || !isNew {
+		return
+	}
+	if was.Generation != now.Generation {
 		p.Recheck()
 	}
+	if isOffered(was) != isOffered(now) {
+		p.options.Offered()
+	}
+}
+
+func isOffered(i *apiresourcev1alpha1.APIResourceImport) bool {
+	return meta.IsStatusConditionTrue(i.Status.Conditions, apiresourcev1alpha1.ImportAvailable)
 }
 
 func (p *Publisher) publish(ctx context.Context) error {

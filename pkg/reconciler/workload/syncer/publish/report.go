@@ -57,3 +57,13 @@ func (r Report) isOffered(gr schema.GroupResource, version string) bool {
 	v := r.Verdicts[gr.WithVersion(version)]
 	return v.Available != nil && v.Available.Status == metav1.ConditionTrue
 }
+
+// OfferedResources are those of which tenants are offered a version that was imported.
+func (p *Publisher) OfferedResources() (offered []schema.GroupResource) {
+	for _, i := range p.imports() {
+		if isOffered(i) {
+			offered = append(offered, i.Spec.GVR().GroupResource())
+		}
+	}
+	return offered
+}
