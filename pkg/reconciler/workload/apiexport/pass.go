@@ -48,10 +48,10 @@ func (c *Controller) process(ctx context.Context, gr schema.GroupResource) (time
 		outcome = negotiate(g.Observed)
 	}
 	offering := c.offer(ctx, g, outcome)
-	var refused *refusedError
-	if errors.As(offering.err, &refused) {
-		outcome.refuse(refused, g.Offered != nil)
-		offering.err = nil // nothing that a retry soon would change
+	var refusal *refusedError
+	refused := errors.As(offering.err, &refusal)
+	if refused { // nothing that a retry soon would change
+		outcome.refuse(refusal, g.Offered != nil)
 	} else if offering.err != nil {
 		return 0, offering.err
 	}
@@ -63,7 +63,7 @@ func (c *Controller) process(ctx context.Context, gr schema.GroupResource) (time
 	if err := errors.Join(c.reportImports(ctx, g, outcome), unserved); err != nil {
 		return 0, err
 	}
-	if refused != nil || g.Used != nil && *g.Used {
+	if refused || g.Used != nil && *g.Used {
 		return againPeriod, nil
 	}
 	return 0, nil
