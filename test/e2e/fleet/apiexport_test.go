@@ -96,7 +96,7 @@ func (w *widgets) change(in *harness.Target, fields string) {
 // negotiated waits for a condition of the NegotiatedAPIResource.
 func (w *widgets) negotiated(condition, reason, message string) *unstructured.Unstructured {
 	w.t.Helper()
-	return w.provider.Eventually(negotiatedKind, "", "widgets.v1."+w.group, says(condition, reason, message))
+	return w.provider.Eventually(negotiatedKind, "", "widgets.v1."+w.group, conditionSays(condition, reason, message))
 }
 
 // state waits for what a SyncTarget says of widgets.
@@ -155,8 +155,8 @@ func (w *widgets) refused(spec, why string) {
 	})
 }
 
-// says checks a condition: its reason, and a part of its message.
-func says(condition, reason, message string) func(*unstructured.Unstructured) error {
+// conditionSays checks a condition: its reason, and a part of its message.
+func conditionSays(condition, reason, message string) func(*unstructured.Unstructured) error {
 	return func(u *unstructured.Unstructured) error {
 		conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 		for _, c := range conditions {
@@ -185,16 +185,16 @@ func TestClustersOfferACustomResource(t *testing.T) {
 
 	w.negotiated("Published", "Published", "")
 	negotiated := w.provider.Eventually(negotiatedKind, "", "widgets.v1."+w.group, harness.All(
-		says("Compatible", "Negotiated", ""), harness.Has(2, "status", "imports")))
+		conditionSays("Compatible", "Negotiated", ""), harness.Has(2, "status", "imports")))
 	fields, _, _ := unstructured.NestedMap(negotiated.Object, "status", "negotiated", "schema", "properties", "spec", "properties")
 	if len(fields) != 1 || fields["size"] == nil {
 		t.Errorf("negotiated %v, want size only", fields)
 	}
 	for _, target := range []*harness.Target{w.east, w.west} {
 		w.state(target, workloadv1alpha1.ResourceAccepted, "")
-		target.Workspace.Eventually(importKind, "", "deployments.v1.apps."+target.Name, says("Compatible", "AcceptsAll", ""))
+		target.Workspace.Eventually(importKind, "", "deployments.v1.apps."+target.Name, conditionSays("Compatible", "AcceptsAll", ""))
 	}
-	w.provider.Eventually(negotiatedKind, "", "deployments.v1.apps", says("Published", "Installed", ""))
+	w.provider.Eventually(negotiatedKind, "", "deployments.v1.apps", conditionSays("Published", "Installed", ""))
 	w.refused("size: 11", "less than or equal to 10")
 	w.refused("size: 1, color: red", `unknown field "spec.color"`)
 
@@ -226,7 +226,7 @@ func TestClustersOfferACustomResource(t *testing.T) {
 
 	w.change(w.west, "size: {type: string}, weight: {type: integer}")
 	w.negotiated("Compatible", "SomeIncompatible", "spec.size is offered as integer, but is string")
-	w.west.Workspace.Eventually(importKind, "", "widgets.v1."+w.group+".west", says("Compatible", "Incompatible", "spec.size"))
+	w.west.Workspace.Eventually(importKind, "", "widgets.v1."+w.group+".west", conditionSays("Compatible", "Incompatible", "spec.size"))
 	w.state(w.west, workloadv1alpha1.ResourceIncompatible, "spec.size is offered as integer, but is string")
 	w.state(w.east, workloadv1alpha1.ResourceAccepted, "")
 	w.tenant.Merge(w.kind(), "web", "thing", `spec: {size: 6}`)
