@@ -124,7 +124,7 @@ func readCRDs(g group) (crds []*apiextensionsv1.CustomResourceDefinition, err er
 // workloadClaims are what the workload manager may do in workspaces that bind the workload.kcp.io export, besides the export's
 // own resources.
 func workloadClaims() []apisv1alpha2.PermissionClaim {
-	return []apisv1alpha2.PermissionClaim{logicalClusters(), writtenEvents()}
+	return []apisv1alpha2.PermissionClaim{logicalClusters(), writtenEvents(), accessReviews()}
 }
 
 // schedulingClaims are the same for the scheduling.kcp.io export.
@@ -135,6 +135,11 @@ func schedulingClaims() []apisv1alpha2.PermissionClaim {
 // logicalClusters tell the path of a workspace.
 func logicalClusters() apisv1alpha2.PermissionClaim {
 	return claim("core.kcp.io", "logicalclusters", "get", "list", "watch")
+}
+
+// accessReviews tell whether a user may serve a SyncTarget.
+func accessReviews() apisv1alpha2.PermissionClaim {
+	return claim("authorization.k8s.io", "subjectaccessreviews", "create")
 }
 
 // writtenEvents tell users what happens to their objects.

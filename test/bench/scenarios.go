@@ -24,6 +24,7 @@ var scenarios = []scenario{
 	{"d", "live", "objects created over many workspaces as fast as kcp takes them, from each acknowledgement until the copy is seen", (*bench).measureLive},
 	{"e", "storm", "Deployments whose status changes again and again, until the last change is seen upstream", (*bench).measureStorm},
 	{"g", "memory", "live heap after a garbage collection and resident memory; upstream is a kube-apiserver behind a proxy that takes /clusters/<name> off the path: it serves the same API, and its writes cost a fraction of kcp's", (*bench).measureMemory},
+	{"v", "views", "the same requests through a target's virtual workspace and through the URL of the APIExport behind it, one after the other", (*bench).measureViews},
 	{"5", "growth", "the same objects over more and more workspaces, upstream as for memory", (*bench).measureGrowth},
 }
 

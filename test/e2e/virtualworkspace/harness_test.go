@@ -11,12 +11,14 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -50,6 +52,7 @@ var (
 	secrets             = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	namespaces          = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 	events              = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	clusterRoles        = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}
 	clusterRoleBindings = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}
 	targets             = workloadv1alpha1.SchemeGroupVersion.WithResource("synctargets")
 )
@@ -130,7 +133,29 @@ func (w *world) exportURLs(t testing.TB) (urls []string) {
 	return urls
 }
 
+// maxWatches is what the tests' server lets one target have open.
+const maxWatches = 25
+
 var serving = regexp.MustCompile(`"Serving" server="([-\w]+)" address="([^"]+)"`)
+
+// manager is a ServiceAccount of the provider with the roles that the manager is documented to need, and nothing else.
+func (w *world) manager(t testing.TB) *rest.Config {
+	t.Helper()
+	config := must(w.kcp.ServiceAccount(context.Background(), w.provider, env.ServiceAccount{Namespace: "default", Name: "workload-manager"}))(t)
+	provider := must(dynamic.NewForConfig(w.kcp.WorkspaceConfig(w.provider)))(t)
+	for _, role := range []string{"content", "manager"} {
+		u := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(fmt.Appendf(nil, `{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: manager-%s},
+		  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "workload.kcp.io:%s"}, subjects: [{kind: ServiceAccount, namespace: default, name: workload-manager}]}`, role, role), &u.Object); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := provider.Resource(clusterRoleBindings).Create(context.Background(), u, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+	}
+	config.Host = w.kcp.AdminConfig().Host
+	return config
+}
 
 // startServer starts the real binary, with nothing but the virtual workspace server.
 func (w *world) startServer(t testing.TB, flags ...string) {
@@ -140,10 +165,11 @@ func (w *world) startServer(t testing.TB, flags ...string) {
 	w.server = must(w.env.Start(context.Background(), env.Command{
 		Name: "virtual-workspace", Path: binary,
 		Args: append([]string{
-			"virtual-workspace", "--kcp-kubeconfig=" + must(w.env.Kubeconfig(w.kcp.AdminConfig()))(t), "--provider-workspace=" + w.provider.String(),
+			"virtual-workspace", "--kcp-kubeconfig=" + must(w.env.Kubeconfig(w.manager(t)))(t), "--provider-workspace=" + w.provider.String(),
 			"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0", "--virtual-workspace-port=0",
 			"--virtual-workspace-cert-file=" + w.cert.CertFile, "--virtual-workspace-key-file=" + w.cert.KeyFile,
 			"--virtual-workspace-client-ca-file=" + clientCA, "-v=4",
+			"--virtual-workspace-max-watches=" + strconv.Itoa(maxWatches), "--upsync-resources=pods,endpoints",
 		}, flags...),
 	}))(t)
 	env.Eventually(t, soon, func() error {
@@ -302,6 +328,14 @@ func (w *world) client(t testing.TB, token string) *client {
 	config := &rest.Config{TLSClientConfig: rest.TLSClientConfig{CAData: w.cert.CA}}
 	tlsConfig := must(rest.TLSConfigFor(config))(t)
 	return &client{t: t, token: token, http: &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true}}}
+}
+
+// oldClient speaks HTTP/1.1.
+func (w *world) oldClient(t testing.TB, token string) *client {
+	t.Helper()
+	c := w.client(t, token)
+	c.http.Transport.(*http.Transport).ForceAttemptHTTP2 = false
+	return c
 }
 
 func (t *target) client(tb testing.TB) *client { return t.ws.w.client(tb, t.config.BearerToken) }

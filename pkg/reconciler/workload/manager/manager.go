@@ -194,9 +194,9 @@ func (m *Manager) work(ctx context.Context) error {
 func (m *Manager) newVirtualWorkspace(endpoints *fleet.Endpoints) (*virtualworkspace.Server, error) {
 	return virtualworkspace.New(*m.config.VirtualWorkspace, virtualworkspace.Deps{
 		KCP: m.kcp.Config(), Metrics: m.views, Clock: m.clock,
-		ExportURLs: func() []string {
+		ExportURLs: func(export string) []string {
 			urls, _ := endpoints.Current()
-			return urls[workloadv1alpha1.KubernetesExport]
+			return urls[export]
 		},
 	})
 }

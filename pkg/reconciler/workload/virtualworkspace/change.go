@@ -319,7 +319,9 @@ func (t patchTarget) metadata(c change, x *object) (map[string]any, error) {
 	released := c.claim != nil && !*c.claim && (f.claimed || f.shownAsDeleted())
 	switch {
 	case released:
-		changes["finalizers"] = slices.DeleteFunc(slices.Clone(x.finalizers), func(name string) bool { return name == t.owner.finalizer() })
+		if f.claimed {
+			changes["finalizers"] = slices.DeleteFunc(slices.Clone(x.finalizers), func(name string) bool { return name == t.owner.finalizer() })
+		}
 		maps.Copy(annotations, t.traces(f))
 	case c.claim != nil && *c.claim && !f.claimed && !f.assigned:
 		return nil, denied(reasonNotAssigned, "the object is no longer assigned to this target")

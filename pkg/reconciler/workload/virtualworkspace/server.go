@@ -44,8 +44,8 @@ type Config struct {
 type Deps struct {
 	// KCP reaches kcp with the manager's credentials; its host names no workspace.
 	KCP *rest.Config
-	// ExportURLs are where the APIExport with the tenants' objects is served, one per shard; none while that is not known.
-	ExportURLs func() []string
+	// ExportURLs are where an APIExport of the provider is served, one per shard; none while that is not known.
+	ExportURLs func(export string) []string
 	Metrics    *Metrics
 	Clock      clock.WithTicker
 }
@@ -53,7 +53,7 @@ type Deps struct {
 // Server is the virtual workspace server.
 type Server struct {
 	config       Config
-	exportURLs   func() []string
+	exportURLs   func() []string // of the APIExport with the tenants' objects
 	clock        clock.WithTicker
 	metrics      *Metrics
 	upstream     *upstream
@@ -78,7 +78,10 @@ func New(config Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newServer(config, deps, u, reviews{upstream: u, kcp: deps.KCP.Host, provider: config.Provider})
+	s := newServer(config, deps, u, reviews{
+		upstream: u, kcp: deps.KCP.Host, provider: config.Provider,
+		targets: func() []string { return deps.ExportURLs(workloadv1alpha1.WorkloadExport) },
+	})
 	if s.certificates, err = newCertificates(config.CertFile, config.KeyFile, config.ClientCAFile, s.clock); err != nil {
 		return nil, err
 	}
@@ -91,7 +94,7 @@ func New(config Config, deps Deps) (*Server, error) {
 func newServer(config Config, deps Deps, u *upstream, r reviewer) *Server {
 	m := deps.Metrics
 	s := &Server{
-		config: config, exportURLs: deps.ExportURLs, clock: deps.Clock, metrics: m, upstream: u,
+		config: config, exportURLs: func() []string { return deps.ExportURLs(workloadv1alpha1.KubernetesExport) }, clock: deps.Clock, metrics: m, upstream: u,
 		catalog: newCatalog(u, deps.Clock), views: views{upsynced: sets.New(config.Upsynced...)},
 		access: newAccess(r, deps.Clock, m), seen: newSeen(deps.Clock), logger: klog.Background(),
 		limits: newLimits(config.MaxWatches, config.MaxRequests), events: newEventLimits(deps.Clock),

@@ -54,6 +54,8 @@ type call struct {
 	query       url.Values
 	contentType string
 	body        []byte
+	// named is the object that the call is about, where a caller needs to know that it does not exist.
+	named string
 }
 
 func (u *upstream) send(ctx context.Context, c call) (*http.Response, error) {

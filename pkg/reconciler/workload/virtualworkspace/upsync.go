@@ -40,7 +40,10 @@ func (s *Server) createUp(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	sent, err := x.readUpsynced(body, "application/json")
+	if x.contentType() != "application/json" {
+		return denied(reasonBody, "objects are application/json")
+	}
+	sent, err := x.readUpsynced(body, nil)
 	if err != nil {
 		return err
 	}
@@ -101,6 +104,9 @@ func (s *Server) changeUp(x *exchange) error {
 	if x.verb == verbPatch && x.contentType() != string(types.MergePatchType) {
 		return denied(reasonBody, "patches are %s", types.MergePatchType)
 	}
+	if x.verb == verbUpdate && x.contentType() != "application/json" {
+		return denied(reasonBody, "objects are application/json")
+	}
 	for try := 1; ; try++ {
 		live, err := s.live(x.in.Context(), x)
 		if err != nil {
@@ -137,7 +143,11 @@ func (x *exchange) changed(live *object, body []byte) (content []byte, pinned bo
 			return nil, false, malformed(reasonBody, "the patch is not a JSON merge patch")
 		}
 	}
-	sent, err := x.readUpsynced(wanted, "")
+	stored, err := live.decode()
+	if err != nil {
+		return nil, false, err
+	}
+	sent, err := x.readUpsynced(wanted, stored.GetAnnotations())
 	if err != nil {
 		return nil, false, err
 	}
@@ -147,10 +157,6 @@ func (x *exchange) changed(live *object, body []byte) (content []byte, pinned bo
 		return nil, false, conflict(x.gvr.GroupResource(), x.name, "the object with this name is another one: its UID has changed")
 	case version != "" && version != live.facts.resourceVersion:
 		return nil, false, conflict(x.gvr.GroupResource(), x.name, "the object has been modified; please apply your changes to the latest version and try again")
-	}
-	stored, err := live.decode()
-	if err != nil {
-		return nil, false, err
 	}
 	content, err = x.owner.merged(stored, sent, x.subresource).MarshalJSON()
 	// A patch has the version of the view that it was applied to.
@@ -170,11 +176,9 @@ func (x *object) decode() (*unstructured.Unstructured, error) {
 	return &unstructured.Unstructured{Object: content}, nil
 }
 
-// readUpsynced reads an object that a target wants to be, in its view, and checks what it says about itself.
-func (x *exchange) readUpsynced(body []byte, contentType string) (*unstructured.Unstructured, error) {
-	if contentType != "" && x.contentType() != contentType {
-		return nil, denied(reasonBody, "objects are %s", contentType)
-	}
+// readUpsynced reads an object that a target wants to be, in its view, and checks what it says about itself. Annotations
+// that are there already may be repeated.
+func (x *exchange) readUpsynced(body []byte, annotations map[string]string) (*unstructured.Unstructured, error) {
 	sent := &unstructured.Unstructured{}
 	if err := utiljson.Unmarshal(body, &sent.Object); err != nil || sent.Object == nil {
 		return nil, malformed(reasonBody, "the body is not a JSON object")
@@ -185,11 +189,14 @@ func (x *exchange) readUpsynced(body []byte, contentType string) (*unstructured.
 	if sent.GetNamespace() != "" && sent.GetNamespace() != x.namespace || x.name != "" && sent.GetName() != x.name {
 		return nil, malformed(reasonBody, "namespace or name of the object are not those of the path")
 	}
-	return sent, x.owner.checkUpsynced(sent)
+	if err := x.owner.checkUpsynced(sent, annotations); err != nil {
+		return nil, err
+	}
+	return sent, nil
 }
 
 // checkUpsynced refuses what belongs to others. The object must carry the target's state label, and keep it.
-func (o owner) checkUpsynced(sent *unstructured.Unstructured) error {
+func (o owner) checkUpsynced(sent *unstructured.Unstructured, annotations map[string]string) error {
 	for _, path := range [][]string{{"metadata"}, {"metadata", "labels"}, {"metadata", "annotations"}} {
 		if value, found, err := unstructured.NestedFieldNoCopy(sent.Object, path...); err != nil || found && value != nil && !isMap(value) {
 			return malformed(reasonBody, "metadata, labels and annotations are objects")
@@ -203,8 +210,9 @@ func (o owner) checkUpsynced(sent *unstructured.Unstructured) error {
 			return denied(reasonField, "a target may not write the label %q", short(name))
 		}
 	}
-	for name := range sent.GetAnnotations() {
-		if name == logicalcluster.AnnotationKey || name == workloadv1alpha1.UpsyncedVersionAnnotation {
+	for name, value := range sent.GetAnnotations() {
+		stored, repeated := annotations[name]
+		if name == logicalcluster.AnnotationKey || name == workloadv1alpha1.UpsyncedVersionAnnotation || repeated && value == stored {
 			continue
 		}
 		if ofKCP(name) {
