@@ -185,6 +185,10 @@ func TestA47Watches(t *testing.T) {
 		t.Errorf("no longer assigned, it is told as %s %v", kind, about.Object)
 	}
 
+	if told := s.w.metric(t, `workload_virtual_workspace_watch_events_total{type="DELETED",view="syncer"}`); told == 0 {
+		t.Error("the events are not counted")
+	}
+
 	// Streaming lists end with a bookmark that names nothing. (Seen on kcp v0.28.1: for built-in types it is an error.)
 	streamed := c.follow(t.Context(), east.url("syncer")+"*/apis/apps/v1/deployments?watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=20")
 	kind, about = next(t, streamed)

@@ -117,6 +117,11 @@ const (
 	// stopTimeout is how long requests under way may take after the server was told to stop.
 	stopTimeout  = 2 * time.Second
 	forgetPeriod = 30 * time.Second
+	// maxStreams is how many requests may be open on one connection, watches included.
+	maxStreams = 1000
+	// A client that does not answer a ping is gone, and its watches with it.
+	pingAfter   = 30 * time.Second
+	pingTimeout = 15 * time.Second
 )
 
 // Run serves until ctx is done, and returns when all that it started has stopped. Open watches end at once, so that their
@@ -130,7 +135,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ErrorLog:          log.New(logWriter(s.logger), "", 0),
 	}
