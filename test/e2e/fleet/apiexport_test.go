@@ -1,12 +1,14 @@
 package fleet
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/rand"
@@ -57,7 +59,12 @@ func (w *widgets) kind() string { return w.group + "/v1 Widget" }
 func (w *widgets) install(in *harness.Target, fields string) {
 	w.t.Helper()
 	in.Down.Create(w.crd(fields))
-	w.t.Cleanup(func() { in.Down.Delete(crdKind, "", "widgets."+w.group) })
+	crds := in.Down.Of(crdKind, "")
+	w.t.Cleanup(func() { // the test's own context has ended by then
+		if err := crds.Delete(context.Background(), "widgets."+w.group, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			w.t.Errorf("cleaning up: %v", err)
+		}
+	})
 }
 
 func (w *widgets) crd(fields string) string {

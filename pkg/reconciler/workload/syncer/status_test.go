@@ -64,3 +64,31 @@ func TestTypeTellsWhatItCannotWatch(t *testing.T) {
 		})
 	}
 }
+
+// A type that is offered to tenants is looked for until it is seen, unless it would not be synced.
+func TestEngineAwaitsOfferedTypes(t *testing.T) {
+	widgets := schema.GroupResource{Group: "example.com", Resource: "widgets"}
+	services := schema.GroupResource{Resource: "services"}
+	for _, test := range []struct {
+		name             string
+		offered, filters []schema.GroupResource
+		running          []schema.GroupResource
+		want             bool
+	}{
+		{name: "nothing is offered", running: []schema.GroupResource{services}},
+		{name: "what is offered runs", offered: []schema.GroupResource{widgets}, running: []schema.GroupResource{services, widgets}},
+		{name: "what is offered was not seen", offered: []schema.GroupResource{services, widgets}, running: []schema.GroupResource{services}, want: true},
+		{name: "what is offered is filtered out", offered: []schema.GroupResource{widgets}, filters: []schema.GroupResource{services}},
+	} {
+		e := &Engine{
+			running: map[resourceType]*runningType{}, filters: Filters{Resources: test.filters},
+			offered: func() []schema.GroupResource { return test.offered },
+		}
+		for _, gr := range test.running {
+			e.running[resourceType{gvr: gr.WithVersion("v1")}] = &runningType{}
+		}
+		if got := e.awaitsType(); got != test.want {
+			t.Errorf("%s: got %t", test.name, got)
+		}
+	}
+}
