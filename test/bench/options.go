@@ -29,6 +29,8 @@ type sizes struct {
 	objects, deployments int
 	// live objects are created over so many workspaces while the syncer runs.
 	live, workspaces int
+	// assigned Deployments in assignedWorkspaces are assigned by the manager, three times.
+	assigned, assignedWorkspaces int
 	// storm Deployments have their status changed so many times.
 	storm, changes int
 	// memory is taken at these numbers of objects, and with foreign ones of others beside the last.
@@ -43,14 +45,14 @@ type sizes struct {
 
 // full takes half an hour on two cores.
 var full = sizes{
-	singles: 200, objects: 10000, deployments: 1000, live: 2000, workspaces: 20, storm: 2000, changes: 10,
+	singles: 200, objects: 10000, deployments: 1000, live: 2000, workspaces: 20, assigned: 5000, assignedWorkspaces: 50, storm: 2000, changes: 10,
 	memory: []int{1000, 5000, 10000, 50000, 100000}, foreign: 100000, growthWorkspaces: []int{1, 10, 100, 500}, growthObjects: 10000,
 	idle: time.Minute,
 }
 
 // quick takes three minutes at most. It shows that everything is measured; its times mean little.
 var quick = sizes{
-	singles: 20, objects: 300, deployments: 30, live: 100, workspaces: 4, storm: 30, changes: 5,
+	singles: 20, objects: 300, deployments: 30, live: 100, workspaces: 4, assigned: 50, assignedWorkspaces: 2, storm: 30, changes: 5,
 	memory: []int{200, 1000}, foreign: 1000, growthWorkspaces: []int{1, 20}, growthObjects: 500,
 	idle: 10 * time.Second,
 }
@@ -83,6 +85,8 @@ func (o *options) flags() *flag.FlagSet {
 	fs.IntVar(&o.deployments, "deployments", o.deployments, "Deployments for drain")
 	fs.IntVar(&o.live, "live", o.live, "objects created while the syncer runs")
 	fs.IntVar(&o.workspaces, "workspaces", o.workspaces, "workspaces that they are spread over")
+	fs.IntVar(&o.assigned, "assigned", o.assigned, "Deployments that the manager assigns")
+	fs.IntVar(&o.assignedWorkspaces, "assigned-workspaces", o.assignedWorkspaces, "workspaces that they are spread over")
 	fs.IntVar(&o.storm, "storm", o.storm, "Deployments whose status changes")
 	fs.IntVar(&o.changes, "changes", o.changes, "times that the status of each changes")
 	fs.Func("memory", "numbers of objects to take the memory at, e.g. 1000,10000", ints(&o.memory))

@@ -25,6 +25,7 @@ var scenarios = []scenario{
 	{"e", "storm", "Deployments whose status changes again and again, until the last change is seen upstream", (*bench).measureStorm},
 	{"g", "memory", "live heap after a garbage collection and resident memory; upstream is a kube-apiserver behind a proxy that takes /clusters/<name> off the path: it serves the same API, and its writes cost a fraction of kcp's", (*bench).measureMemory},
 	{"v", "views", "the same requests through a target's virtual workspace and through the URL of the APIExport behind it, one after the other", (*bench).measureViews},
+	{"m", "assignment", "the manager alone, with a target whose syncer is played: objects that are there before their namespaces are placed, then such as are created in placed namespaces, by patches and by the webhook; each until a watch shows the label", (*bench).measureAssignment},
 	{"5", "growth", "the same objects over more and more workspaces, upstream as for memory", (*bench).measureGrowth},
 }
 

@@ -26,7 +26,7 @@ type Assignment struct {
 }
 
 func newAssignment() Assignment {
-	return Assignment{Workers: 16, MoveTimeout: 10 * time.Minute, WebhookPort: 9443}
+	return Assignment{Workers: 16, MoveTimeout: 10 * time.Minute, WebhookPort: 9444}
 }
 
 func (a *Assignment) addFlags(fs *pflag.FlagSet) {
@@ -69,7 +69,7 @@ func (a *Assignment) webhook(bindAddress string, mistakes *cli.Mistakes) *assign
 		return nil
 	}
 	if u, err := url.Parse(a.WebhookURL); err != nil || u.Scheme != "https" || u.Host == "" {
-		mistakes.Add("assignment-webhook-url", "%q is not an https URL with a host, as https://manager.example.com:9443 is", a.WebhookURL)
+		mistakes.Add("assignment-webhook-url", "%q is not an https URL with a host, as https://manager.example.com:9444 is", a.WebhookURL)
 	}
 	if problems := validation.IsInRange(a.WebhookPort, 0, 65535); len(problems) > 0 {
 		mistakes.Add("assignment-webhook-port", "%d is not a port: %s", a.WebhookPort, strings.Join(problems, "; "))

@@ -26,7 +26,9 @@ import (
 
 func TestAssignableTypes(t *testing.T) {
 	verbs := []string{"get", "list", "watch", "patch"}
-	found := assignable([]*metav1.APIResourceList{
+	groups := []*metav1.APIGroup{{Name: "apps", PreferredVersion: metav1.GroupVersionForDiscovery{GroupVersion: "apps/v1"}}, {PreferredVersion: metav1.GroupVersionForDiscovery{GroupVersion: "v1"}}}
+	found := assignable(preferredFirst(groups, []*metav1.APIResourceList{
+		{GroupVersion: "apps/v1beta1", APIResources: []metav1.APIResource{{Name: "deployments", Kind: "Deployment", Namespaced: true, Verbs: verbs}}},
 		{GroupVersion: "apps/v1", APIResources: []metav1.APIResource{
 			{Name: "deployments", Kind: "Deployment", Namespaced: true, Verbs: verbs}, {Name: "deployments/status", Kind: "Deployment", Namespaced: true, Verbs: verbs},
 		}},
@@ -37,10 +39,11 @@ func TestAssignableTypes(t *testing.T) {
 			{Name: "persistentvolumes", Kind: "PersistentVolume", Verbs: verbs},
 			{Name: "bindings", Kind: "Binding", Namespaced: true, Verbs: []string{"create"}},
 		}},
-	})
+	}))
 	want := []resourceType{
 		{gvr: schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, kind: "Deployment", status: true},
 		{gvr: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, kind: "ConfigMap"},
+		{gvr: schema.GroupVersionResource{Group: "apps", Version: "v1beta1", Resource: "deployments"}, kind: "Deployment"},
 	}
 	if !slices.Equal(found, want) {
 		t.Errorf("got %+v", found)

@@ -123,8 +123,10 @@ func (p *pass) gather(ctx context.Context) error {
 func (c *Controller) observe(resource schema.GroupResource, o *object, placed placedNamespace, now time.Time) decide.Observed {
 	seen := decide.Observed{Object: o.facts(resource), Now: now, Targets: map[string]decide.Target{}, After: placed.plan.After}
 	seen.Belongs, seen.Why = c.belongs(resource, o)
+	// An object goes to all targets at once, when its namespace is there: shares of replicas are right from the start.
+	ready := !slices.ContainsFunc(placed.plan.Wanted, func(key string) bool { return !slices.Contains(placed.labelled, key) })
 	for _, key := range placed.plan.Wanted {
-		if slices.Contains(placed.labelled, key) || o.on(key) {
+		if ready || o.on(key) {
 			seen.Wanted = append(seen.Wanted, key)
 		}
 	}

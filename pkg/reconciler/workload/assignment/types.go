@@ -187,7 +187,7 @@ func (t *types) discover(ctx context.Context) (found []resourceType, partial, er
 		return nil, nil, err
 	}
 	for _, client := range clients {
-		lists, err := client.ServerPreferredResources()
+		groups, lists, err := client.ServerGroupsAndResources()
 		var incomplete *discovery.ErrGroupDiscoveryFailed
 		switch {
 		case errors.As(err, &incomplete):
@@ -195,13 +195,30 @@ func (t *types) discover(ctx context.Context) (found []resourceType, partial, er
 		case err != nil:
 			return nil, nil, err
 		}
-		for _, rt := range assignable(lists) {
+		for _, rt := range assignable(preferredFirst(groups, lists)) {
 			if !slices.ContainsFunc(found, func(known resourceType) bool { return known.gvr.GroupResource() == rt.gvr.GroupResource() }) {
 				found = append(found, rt)
 			}
 		}
 	}
 	return found, partial, nil
+}
+
+// preferredFirst puts the lists of the versions that the server prefers before all others.
+func preferredFirst(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) []*metav1.APIResourceList {
+	preferred := sets.New[string]()
+	for _, group := range groups {
+		preferred.Insert(group.PreferredVersion.GroupVersion)
+	}
+	rank := func(list *metav1.APIResourceList) int {
+		if preferred.Has(list.GroupVersion) {
+			return 0
+		}
+		return 1
+	}
+	lists = slices.Clone(lists)
+	slices.SortStableFunc(lists, func(a, b *metav1.APIResourceList) int { return rank(a) - rank(b) })
+	return lists
 }
 
 // notAssigned are types whose objects say what was, or are assigned in a way of their own.
