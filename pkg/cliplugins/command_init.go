@@ -25,8 +25,8 @@ func newInit(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 		Use:   "init",
 		Short: "Give a kcp the APIs for workloads",
 		Long: "Give a kcp the APIs for workloads: the APIExports " + strings.Join(config.Exports(), ", ") + ` in a
-workspace, which is created if it is missing, and is bound to those for SyncTargets and Locations itself. Run again, also with
-a newer version of this command, it changes what is not as it should be, and nothing else.`,
+workspace, which is created if it is missing, and binds them itself, so that SyncTargets can live there. Run again, also with a newer
+version of this command, it changes what is not as it should be, and nothing else.`,
 		Example: "  kubectl workload init\n  kubectl workload init --workspace root:platform:compute",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,8 +52,8 @@ func runInit(ctx context.Context, flags *genericclioptions.ConfigFlags, provider
 	if _, err := setup.Apply(ctx, kcp, provider, streams.Out); err != nil {
 		return timedOut(err, wait)
 	}
-	own := []string{config.WorkloadExport, config.SchedulingExport}
-	if err := bind.Bind(ctx, kcp, provider, provider, own, streams.Out); err != nil {
+	// kcp opens an export's virtual workspace with its first binding: so syncers need not wait for the first tenant.
+	if err := bind.Bind(ctx, kcp, provider, provider, config.Exports(), streams.Out); err != nil {
 		return timedOut(err, wait)
 	}
 	_, err = fmt.Fprintf(streams.Out, nextSteps, provider)

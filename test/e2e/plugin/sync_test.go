@@ -10,48 +10,26 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/utils/ptr"
-
-	"sigs.k8s.io/yaml"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/test/env"
+	"github.com/kcp-dev/workload-syncer/test/installed"
 )
 
 const image = "registry.example.com/workload-syncer:test"
-
-// manifest is what `kubectl workload sync` printed, by kind.
-type manifest map[string]*unstructured.Unstructured
-
-func parseManifest(t *testing.T, raw []byte) (all []*unstructured.Unstructured, byKind manifest) {
-	t.Helper()
-	byKind = manifest{}
-	for _, document := range strings.Split(string(raw), "---\n")[1:] {
-		object := &unstructured.Unstructured{}
-		if err := yaml.UnmarshalStrict([]byte(document), &object.Object); err != nil {
-			t.Fatal(err)
-		}
-		all, byKind[object.GetKind()] = append(all, object), object
-	}
-	return all, byKind
-}
 
 // A46: what `kubectl workload sync` makes is enough for a syncer, and no more. The manifest goes into a real API server, and the
 // syncer runs with the credentials, the arguments and the environment that are in it.
@@ -80,16 +58,16 @@ func TestA46SyncerRunsByItsManifest(t *testing.T) {
 	if strings.Count(first, "created") != 6 {
 		t.Errorf("the first run created other than 6 objects:\n%s", first)
 	}
-	all, parts := parseManifest(t, raw)
-	for _, object := range all {
+	m := parseManifest(t, raw)
+	for _, object := range m.Objects {
 		if rules, _, _ := unstructured.NestedSlice(object.Object, "rules"); strings.Contains(fmt.Sprint(rules), "*") {
 			t.Errorf("%s grants more than is needed: %v", object.GetKind(), rules)
 		}
 	}
 	cluster := e.Cluster("plain")
-	install(t, cluster.AdminConfig(), all)
+	install(t, cluster.AdminConfig(), m)
 
-	s := startByManifest(t, cluster, parts)
+	s := startByManifest(t, cluster, m)
 	s.awaitReady(t)
 	workspaceClient := client(t, workspaceConfig)
 	awaitCondition(t, workspaceClient.Resource(syncTargets()), "east", workloadv1alpha1.ConditionReady)
@@ -130,39 +108,31 @@ func read(t *testing.T, file string) []byte {
 	return raw
 }
 
+func parseManifest(t *testing.T, raw []byte) *installed.Manifest {
+	t.Helper()
+	m, err := installed.Read(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // install applies the manifest as kubectl does, after the server has found nothing wrong with it.
-func install(t *testing.T, cluster *rest.Config, all []*unstructured.Unstructured) {
+func install(t *testing.T, cluster *rest.Config, m *installed.Manifest) {
 	t.Helper()
 	c := client(t, cluster)
-	apply := func(object *unstructured.Unstructured, dryRun ...string) {
-		t.Helper()
-		raw, err := object.MarshalJSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = of(c, object).Patch(t.Context(), object.GetName(), "application/apply-patch+yaml", raw, metav1.PatchOptions{
-			FieldManager: "e2e", FieldValidation: metav1.FieldValidationStrict, DryRun: dryRun, Force: ptr.To(true),
-		})
-		if err != nil {
-			t.Fatalf("%s: %v", object.GetKind(), err)
-		}
-	}
-	apply(all[0]) // the namespace: nothing can be asked about what is in it before
 	t.Cleanup(func() {
-		for _, object := range all {
-			_ = of(c, object).Delete(context.Background(), object.GetName(), metav1.DeleteOptions{})
+		for _, object := range m.Objects {
+			_ = installed.Client(c, object).Delete(context.Background(), object.GetName(), metav1.DeleteOptions{})
 		}
 	})
-	for _, object := range all[1:] {
-		apply(object, metav1.DryRunAll)
-	}
-	for _, object := range all[1:] {
-		apply(object)
+	if err := m.Apply(t.Context(), cluster); err != nil {
+		t.Fatal(err)
 	}
 	// Pods come to be only if Pod Security lets them, in a namespace that enforces "restricted".
-	deployment := all[slices.IndexFunc(all, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Deployment" })]
+	deployment := m.Of("Deployment")
 	env.Eventually(t, soon, func() error {
-		live, err := of(c, deployment).Get(t.Context(), deployment.GetName(), metav1.GetOptions{})
+		live, err := installed.Client(c, deployment).Get(t.Context(), deployment.GetName(), metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -173,14 +143,6 @@ func install(t *testing.T, cluster *rest.Config, all []*unstructured.Unstructure
 	})
 }
 
-func of(c dynamic.Interface, object *unstructured.Unstructured) dynamic.ResourceInterface {
-	gvr, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
-	if object.GetNamespace() == "" {
-		return c.Resource(gvr)
-	}
-	return c.Resource(gvr).Namespace(object.GetNamespace())
-}
-
 // manifestSyncer is a syncer that runs by its manifest.
 type manifestSyncer struct {
 	*env.Process
@@ -188,49 +150,27 @@ type manifestSyncer struct {
 	kubeconfig   string
 }
 
-// startByManifest runs the syncer as the Deployment says, with the credentials that its pods would have. Only the mount's path and
-// what a pod finds around it are others here.
-func startByManifest(t *testing.T, cluster *env.Cluster, parts manifest) *manifestSyncer {
+// startByManifest runs the syncer as the Deployment says, with the credentials that its pods would have.
+func startByManifest(t *testing.T, cluster *env.Cluster, m *installed.Manifest) *manifestSyncer {
 	t.Helper()
 	e := env.For(t)
 	s := &manifestSyncer{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
-	s.writeKubeconfig(t, parts)
-
-	account := parts["ServiceAccount"]
-	typed, err := kubernetes.NewForConfig(cluster.AdminConfig())
-	if err != nil {
+	s.writeKubeconfig(t, m)
+	var err error
+	if s.cluster, err = m.Account(t.Context(), cluster.AdminConfig()); err != nil {
 		t.Fatal(err)
 	}
-	token, err := typed.CoreV1().ServiceAccounts(account.GetNamespace()).CreateToken(t.Context(), account.GetName(), &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.cluster = rest.AnonymousClientConfig(cluster.AdminConfig())
-	s.cluster.BearerToken = token.Status.Token
 	inCluster, err := e.Kubeconfig(s.cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	containers, _, _ := unstructured.NestedSlice(parts["Deployment"].Object, "spec", "template", "spec", "containers")
-	container := containers[0].(map[string]any)
-	args, _, _ := unstructured.NestedStringSlice(container, "args")
-	for i := range args {
-		args[i] = strings.Replace(args[i], "/etc/workload-syncer/kcp/kubeconfig", s.kubeconfig, 1)
-	}
-	args = append(args, "--cluster-kubeconfig="+inCluster, "--leader-elect-resource-namespace="+account.GetNamespace(),
-		"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0", "--namespace-clean-delay=1s", "--heartbeat-period=2s")
-	var environment []string
-	variables, _, _ := unstructured.NestedSlice(container, "env")
-	for _, variable := range variables {
-		v := variable.(map[string]any)
-		environment = append(environment, fmt.Sprintf("%s=%s", v["name"], v["value"]))
-	}
+	args, environment := m.Command(s.kubeconfig, inCluster)
 	binary, err := e.Build(t.Context(), "./cmd/workload-syncer")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Process, err = e.Start(t.Context(), env.Command{Name: "syncer-" + account.GetName(), Path: binary, Args: args, Env: environment}); err != nil {
+	args = append(args, "--namespace-clean-delay=1s", "--heartbeat-period=2s")
+	if s.Process, err = e.Start(t.Context(), env.Command{Name: m.Of("Deployment").GetName(), Path: binary, Args: args, Env: environment}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.stop(t) })
@@ -238,10 +178,9 @@ func startByManifest(t *testing.T, cluster *env.Cluster, parts manifest) *manife
 }
 
 // writeKubeconfig is what the kubelet does with the Secret.
-func (s *manifestSyncer) writeKubeconfig(t *testing.T, parts manifest) {
+func (s *manifestSyncer) writeKubeconfig(t *testing.T, m *installed.Manifest) {
 	t.Helper()
-	encoded, _, _ := unstructured.NestedString(parts["Secret"].Object, "data", "kubeconfig")
-	raw, err := base64.StdEncoding.DecodeString(encoded)
+	raw, err := m.Kubeconfig()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,8 +338,7 @@ func tokenIsRotated(t *testing.T, args []string, file string, s *manifestSyncer)
 	if err != nil || strings.Count(out, "created") != 1 || !strings.Contains(out, "delete secret") {
 		t.Fatalf("rotating: %v\n%s", err, out)
 	}
-	_, parts := parseManifest(t, read(t, file))
-	s.writeKubeconfig(t, parts)
+	s.writeKubeconfig(t, parseManifest(t, read(t, file)))
 	if s.kcp.BearerToken == old.BearerToken {
 		t.Fatal("the token is the same")
 	}
