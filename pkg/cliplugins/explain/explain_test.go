@@ -183,6 +183,17 @@ func TestObject(t *testing.T) {
 			scheduledFalse(f, "NoTargetFits", "1 is evicted")
 			f.annotate(workloadv1alpha1.DeletionAnnotation(east), "2026-03-01T11:59:00Z")
 		},
+		"failed-over": func(f *Facts) {
+			f.Placements[0].Status.SelectedTargets[0].Phase, f.Placements[0].Status.SelectedTargets[0].Reason = "Leaving", "NotReady"
+			f.Placements[0].Status.SelectedTargets = append(f.Placements[0].Status.SelectedTargets, schedulingv1alpha1.SelectedTarget{
+				Key: west, Name: "west", Phase: "Selected", Reason: "Chosen", Since: minutesAgo(1),
+			})
+			f.Placements[0].Status.TargetNames = "west"
+			f.Targets[east].Status.Conditions[0] = metav1.Condition{Type: "Ready", Status: "Unknown", Reason: "HeartbeatExpired", Message: "silent since 11:50"}
+			f.label(workloadv1alpha1.StateLabel(west), "Sync")
+			f.Object.SetFinalizers(append(f.Object.GetFinalizers(), workloadv1alpha1.SyncerFinalizer(west)))
+			f.annotate(workloadv1alpha1.DeletionAnnotation(east), "2026-03-01T11:59:00Z")
+		},
 		"not-needed": func(f *Facts) { f.configMap() },
 		"opted-in":   func(f *Facts) { f.configMap(); f.label(workloadv1alpha1.AssignLabel, "true") },
 		"opted-out":  func(f *Facts) { f.unassigned(); f.label(workloadv1alpha1.AssignLabel, "false") },

@@ -53,26 +53,53 @@ func Object(f Facts) Report {
 	selected, hops := f.placed(compute, api.State == OK)
 	r.Hops = append(r.Hops, hops...)
 	keys := f.keys(selected)
+	several := workloadv1alpha1.Targets(f.Object.GetLabels(), f.Object.GetAnnotations()) > 1
+	var staying, leaving []string
 	for _, key := range keys {
-		r.Hops = append(r.Hops, f.way(key, selected[key], len(keys) > 1))
+		way := f.way(key, selected[key], several)
+		if f.leaves(key, selected[key]) {
+			leaving = append(leaving, f.targetName(key, selected[key]))
+			way = aside(way)
+		} else {
+			staying = append(staying, f.targetName(key, selected[key]))
+		}
+		r.Hops = append(r.Hops, way)
 	}
 	if warning := f.warning(); warning != nil {
 		r.Hops = append(r.Hops, *warning)
 	}
-	r.conclude(f.well(keys))
+	r.conclude(well(staying, leaving))
 	return r
 }
 
+// leaves is true for a target that the object is to leave, or has left but for what is left there.
+func (f Facts) leaves(key string, s *selection) bool {
+	_, asked := f.Object.GetAnnotations()[workloadv1alpha1.DeletionAnnotation(key)]
+	return asked || s != nil && s.target.Phase == schedulingv1alpha1.TargetLeaving
+}
+
+// aside is a way that the object no longer goes: what is wrong there is worth telling, but decides nothing.
+func aside(way Hop) Hop {
+	if way.State != OK {
+		way.State = Info
+	}
+	for i := range way.Hops {
+		way.Hops[i] = aside(way.Hops[i])
+	}
+	return way
+}
+
 // well is what is said when nothing is wrong.
-func (f Facts) well(keys []string) string {
-	if len(keys) == 0 {
+func well(staying, leaving []string) string {
+	switch {
+	case len(staying)+len(leaving) == 0:
 		return "it goes to no target, and need not"
+	case len(leaving) == 0:
+		return "synced to " + strings.Join(staying, ", ")
+	case len(staying) == 0:
+		return "leaving " + strings.Join(leaving, ", ")
 	}
-	names := make([]string, 0, len(keys))
-	for _, key := range keys {
-		names = append(names, f.targetName(key, nil))
-	}
-	return "synced to " + strings.Join(names, ", ")
+	return fmt.Sprintf("synced to %s, and leaving %s", strings.Join(staying, ", "), strings.Join(leaving, ", "))
 }
 
 // api tells how the workspace got the type. Compute types are those that an export provides itself; those that it claims are
@@ -277,7 +304,10 @@ func (f Facts) way(key string, s *selection, several bool) Hop {
 		way.Hops = append(way.Hops, f.assignment(key, s))
 	}
 	if f.Object.GetKind() != "Namespace" { // nothing is copied: its target makes one of its own
-		way.Hops = append(way.Hops, f.claim(key), f.copy(key), f.status(key, several))
+		way.Hops = append(way.Hops, f.claim(key), f.copy(key))
+		if _, asked := f.Object.GetAnnotations()[workloadv1alpha1.DeletionAnnotation(key)]; !asked { // then its status no longer counts
+			way.Hops = append(way.Hops, f.status(key, several))
+		}
 	}
 	way.State = worst(way.Hops)
 	return way
