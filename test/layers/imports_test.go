@@ -24,6 +24,7 @@ const (
 	plugins   = "pkg/cliplugins"
 	// reconcilers are kcp's side: each in a folder of its own beside these.
 	workload     = "pkg/reconciler/workload"
+	heartbeat    = workload + "/heartbeat"
 	fleet        = workload + "/fleet"
 	cli          = "cmd/internal/cli"
 	coordination = workload + "/coordination"
@@ -66,13 +67,14 @@ var layers = []layer{
 	// kcp's side knows nothing of the syncer, and its reconcilers nothing of each other. The manager wires them.
 	{packages: fleet, may: []string{apis, tmc}},
 	{packages: workload + "/synctarget", may: []string{apis, tmc, fleet}},
+	{packages: heartbeat, may: []string{apis, tmc, fleet}},
 	{packages: placement, may: []string{apis, tmc, fleet, choose}},
 	{packages: choose, may: []string{apis}, pure: true},
 	{packages: workload + "/apiexport", may: []string{apis, tmc, fleet, schemas}},
 	{packages: assignment, may: []string{apis, tmc, fleet, coordination, assignment + "/decide", assignment + "/references"}},
 	// It shows and takes what the syncer makes of it: one code for both.
 	{packages: views, may: []string{apis, tmc, decide, transform, summarize}},
-	{packages: workload + "/manager", may: []string{apis, tmc, fleet, assignment, views, workload + "/apiexport", workload + "/synctarget", placement}},
+	{packages: workload + "/manager", may: []string{apis, tmc, fleet, assignment, heartbeat, views, workload + "/apiexport", workload + "/synctarget", placement}},
 	{packages: schemas, pure: true},
 	{packages: openAPI, pure: true},
 
@@ -91,7 +93,7 @@ var layers = []layer{
 	{packages: cli, may: []string{tmc}},
 	{packages: "cmd/workload-syncer/options", may: []string{apis, tmc, syncer, cli}},
 	{packages: "cmd/workload-syncer", may: []string{apis, tmc, syncer, cli, "cmd/workload-syncer/options"}},
-	{packages: "cmd/workload-manager/options", may: []string{apis, tmc, assignment, views, workload + "/manager", cli}},
+	{packages: "cmd/workload-manager/options", may: []string{apis, tmc, assignment, heartbeat, views, workload + "/manager", cli}},
 	{packages: "cmd/workload-manager", may: []string{workload + "/manager", cli, "cmd/workload-manager/options"}},
 	{packages: "cmd/kubectl-workload", may: []string{plugins}},
 

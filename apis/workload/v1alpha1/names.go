@@ -78,6 +78,10 @@ const (
 
 	// SyncTargetKeyLabel is written by the manager on a SyncTarget: its <key>.
 	SyncTargetKeyLabel = "internal.workload.kcp.io/key"
+
+	// TaintUnreachable is the key of the taint, with the effect NoExecute, that the manager sets on a SyncTarget whose syncer
+	// has been silent for too long, and takes off when the syncer is heard again.
+	TaintUnreachable = "workload.kcp.io/unreachable"
 )
 
 // Downstream, on objects in a physical cluster. All are written by the syncer.

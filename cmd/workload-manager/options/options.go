@@ -3,6 +3,8 @@
 package options
 
 import (
+	"time"
+
 	"github.com/spf13/pflag"
 
 	"k8s.io/client-go/rest"
@@ -11,7 +13,9 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/heartbeat"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/manager"
 )
 
@@ -21,6 +25,11 @@ type Options struct {
 
 	ProviderWorkspace string
 	Workers           int
+
+	VirtualWorkspaceURL string
+
+	Heartbeat heartbeat.Settings
+	TaintRate float64
 
 	Assignment Assignment
 
@@ -55,6 +64,8 @@ func New() *Options {
 		KCP:            cli.Client{QPS: cli.Unlimited},
 		Workers:        4,
 		Assignment:     newAssignment(),
+		Heartbeat:      heartbeat.Settings{Grace: time.Minute, TaintAfter: 5 * time.Minute, TaintThreshold: 0.55},
+		TaintRate:      0.1,
 		Serving:        cli.NewServing(),
 		LeaderElection: cli.NewLeaderElection(),
 		Logging:        logsapi.NewLoggingConfiguration(),
@@ -82,6 +93,7 @@ func (o *Options) Flags() cliflag.NamedFlagSets {
 	if !o.alone {
 		o.addWorkFlags(sections.FlagSet("work"))
 		o.Assignment.addFlags(sections.FlagSet("assignment"))
+		o.addHeartbeatFlags(sections.FlagSet("heartbeats"))
 	}
 	o.VirtualWorkspace.addFlags(sections.FlagSet("virtual workspace"))
 	o.AddServingFlags(sections.FlagSet("serving"))
@@ -118,6 +130,19 @@ func (o *Options) addKCPFlags(fs *pflag.FlagSet) {
 func (o *Options) addWorkFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.Workers, "workers", o.Workers,
 		"How many objects each reconciler works on at the same time.")
+	fs.StringVar(&o.VirtualWorkspaceURL, "virtual-workspace-url", o.VirtualWorkspaceURL,
+		"The `URL` at which syncers reach the virtual workspace server. It goes into the status of each SyncTarget, with a path for each kcp shard. When empty, that is left as it is.")
+}
+
+func (o *Options) addHeartbeatFlags(fs *pflag.FlagSet) {
+	fs.DurationVar(&o.Heartbeat.Grace, "heartbeat-grace", o.Heartbeat.Grace,
+		"How long a SyncTarget's heartbeat may stay the same before its conditions turn Unknown. Several of the syncers' --heartbeat-period.")
+	fs.DurationVar(&o.Heartbeat.TaintAfter, "unreachable-taint-after", o.Heartbeat.TaintAfter,
+		"How long after that the SyncTarget gets the taint "+workloadv1alpha1.TaintUnreachable+":NoExecute, so that workloads which do not tolerate it go elsewhere. Zero for never.")
+	fs.Float64Var(&o.TaintRate, "unreachable-taint-rate", o.TaintRate,
+		"How many SyncTargets get that taint per second at most: a `number` such as 0.1, which is one in 10 seconds.")
+	fs.Float64Var(&o.Heartbeat.TaintThreshold, "unreachable-taint-threshold", o.Heartbeat.TaintThreshold,
+		"The `share` of a workspace's SyncTargets that may be silent at the same time. While more are, none gets the taint: kcp or the network is taken to be at fault. 1 for no limit.")
 }
 
 // Complete makes the manager's Config. Its error is cli.Mistakes, with everything that is wrong.
@@ -132,6 +157,10 @@ func (o *Options) Complete() (*manager.Config, error) {
 		Assignment: manager.Assignment{
 			Workers: o.Assignment.Workers, MoveTimeout: o.Assignment.MoveTimeout, Webhook: o.Assignment.webhook(o.BindAddress, &mistakes),
 		},
+		VirtualWorkspaceURL: o.virtualWorkspaceURL(&mistakes),
+
+		Heartbeat:      o.Heartbeat,
+		TaintRate:      o.TaintRate,
 		LeaderElection: o.leaderElection(&mistakes),
 		Exposition:     o.Exposition,
 		EnableTracing:  o.EnableTracing,
@@ -142,6 +171,7 @@ func (o *Options) Complete() (*manager.Config, error) {
 	if o.Workers < 1 {
 		mistakes.Add("workers", "%d would do no work: give at least 1", o.Workers)
 	}
+	o.validateHeartbeats(&mistakes)
 	o.Validate(&mistakes)
 	cli.ValidateLogging(o.Logging, &mistakes)
 	if err := mistakes.Final(o.unparsed); err != nil {

@@ -89,10 +89,11 @@ func (p *Provider) StartManager(t *testing.T, flags ...string) *Program {
 	return m
 }
 
-// ManagerCommand is how StartManager starts it, for tests that wait for something else.
-func (p *Provider) ManagerCommand(t *testing.T, flags ...string) env.Command {
+// StartManagerThrough is StartManager with a link on the way to kcp.
+func (p *Provider) StartManagerThrough(t *testing.T, link *env.Link, flags ...string) *Program {
 	t.Helper()
-	return p.managerCommand(t, flags...)
+	file := Must(p.Env.Kubeconfig(link.Config(p.managerAccount(t))))(t)
+	return p.StartManager(t, append([]string{"--kcp-kubeconfig=" + file}, flags...)...)
 }
 
 func (p *Provider) managerCommand(t *testing.T, flags ...string) env.Command {

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -179,27 +178,17 @@ func (f *Fleet) Workspace(path logicalcluster.Path) dynamic.Interface {
 	return f.workspaces.Cluster(path)
 }
 
-// Problem is why some resource cannot be listed or watched, nil if all can be. A resource that cannot degrades itself alone.
-func (f *Fleet) Problem() error {
-	f.lock.Lock()
-	defer f.lock.Unlock()
-	var errs []error
-	for _, entry := range f.caches {
-		errs = append(errs, entry.Problem())
-	}
-	return errors.Join(errs...)
-}
-
-// Synced reports whether every cache has been filled.
-func (f *Fleet) Synced() bool {
+// Pending names a resource that has not been listed yet, nil if there is none. One that kcp refuses to list is not waited
+// for: it degrades itself alone, and the metrics tell of it.
+func (f *Fleet) Pending() error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	for _, entry := range f.caches {
-		if !entry.Synced() {
-			return false
+		if !entry.Synced() && entry.Problem() == nil {
+			return fmt.Errorf("%s: not everything has been listed yet", entry.id)
 		}
 	}
-	return true
+	return nil
 }
 
 // locate remembers on which shard a logical cluster lives.

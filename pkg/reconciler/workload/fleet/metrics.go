@@ -18,6 +18,7 @@ type Metrics struct {
 	retries  *prometheus.CounterVec
 	lag      *prometheus.HistogramVec
 	objects  *prometheus.Desc
+	degraded *prometheus.Desc
 	shards   *prometheus.Desc
 	lock     sync.Mutex
 	followed map[*Fleet]struct{}
@@ -39,6 +40,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			"Time from seeing a live change to the end of the pass that dealt with it."), []string{"reconciler"}),
 		objects: prometheus.NewDesc("workload_manager_objects",
 			"Objects that are watched, by export and resource.", []string{"export", "group", "resource"}, nil),
+		degraded: prometheus.NewDesc("workload_manager_resource_degraded",
+			"1 while a resource cannot be listed or watched on some shard, by export and resource. What depends on it waits.", []string{"export", "group", "resource"}, nil),
 		shards: prometheus.NewDesc("workload_manager_virtual_workspaces",
 			"Virtual workspaces that are watched, one per kcp shard, by export.", []string{"export"}, nil),
 		followed: map[*Fleet]struct{}{},
@@ -71,30 +74,38 @@ func (m *Metrics) unfollow(f *Fleet) {
 type collector struct{ *Metrics }
 
 // Describe implements prometheus.Collector.
-func (m collector) Describe(out chan<- *prometheus.Desc) { out <- m.objects; out <- m.shards }
+func (m collector) Describe(out chan<- *prometheus.Desc) {
+	out <- m.objects
+	out <- m.degraded
+	out <- m.shards
+}
 
 // Collect implements prometheus.Collector.
 func (m collector) Collect(out chan<- prometheus.Metric) {
-	objects, shards := map[resourceID]int{}, map[string]int{}
+	objects, degraded, shards := map[resourceID]int{}, map[resourceID]float64{}, map[string]int{}
 	m.lock.Lock()
 	for f := range m.followed {
-		f.count(objects, shards)
+		f.count(objects, degraded, shards)
 	}
 	m.lock.Unlock()
 	for id, n := range objects {
 		out <- prometheus.MustNewConstMetric(m.objects, prometheus.GaugeValue, float64(n), id.export, id.gvr.Group, id.gvr.Resource)
+		out <- prometheus.MustNewConstMetric(m.degraded, prometheus.GaugeValue, degraded[id], id.export, id.gvr.Group, id.gvr.Resource)
 	}
 	for export, n := range shards {
 		out <- prometheus.MustNewConstMetric(m.shards, prometheus.GaugeValue, float64(n), export)
 	}
 }
 
-func (f *Fleet) count(objects map[resourceID]int, shards map[string]int) {
+func (f *Fleet) count(objects map[resourceID]int, degraded map[resourceID]float64, shards map[string]int) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	for id, entry := range f.caches {
 		id.gvr.Version = "" // not a label
 		objects[id] += entry.size()
+		if entry.Problem() != nil {
+			degraded[id] = 1
+		}
 	}
 	for export, sources := range f.sources {
 		shards[export] += len(sources)

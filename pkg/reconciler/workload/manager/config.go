@@ -8,6 +8,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/heartbeat"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/virtualworkspace"
 )
@@ -35,6 +36,14 @@ type Config struct {
 
 	// Assignment is how objects get to the selected targets.
 	Assignment Assignment
+
+	// VirtualWorkspaceURL is where syncers reach the virtual workspace server; empty if there is none.
+	VirtualWorkspaceURL string
+
+	// Heartbeat is how patient the manager is with syncers that fall silent, and TaintRate how many of their targets are
+	// tainted per second at most.
+	Heartbeat heartbeat.Settings
+	TaintRate float64
 
 	// LeaderElection is nil when this replica need not be elected. The Lease is in the provider's workspace.
 	LeaderElection *tmc.LeaderElection

@@ -20,6 +20,7 @@ import (
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/heartbeat"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/placement"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/virtualworkspace"
@@ -39,6 +40,8 @@ type Manager struct {
 	metrics    *fleet.Metrics
 	placements *placement.Metrics
 	leader     prometheus.Gauge
+	// heartbeats count the SyncTargets.
+	heartbeats *heartbeat.Metrics
 	health     *tmc.Health
 	tracing    *tmc.Tracing
 	kcp        *tmc.Link
@@ -66,6 +69,7 @@ func New(config Config) (*Manager, error) {
 	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{Name: "workload_manager_leader", Help: "1 if this replica is the one that works."})
 	m.registry.MustRegister(m.leader)
 	m.views = virtualworkspace.NewMetrics(m.registry)
+	m.heartbeats = heartbeat.NewMetrics(m.registry)
 	m.progress = tmc.NewWatermark(m.clock, stuckAfter)
 	m.phase.Store("starting")
 	var err error
@@ -139,15 +143,8 @@ func (m *Manager) checkEndpoints(ctx context.Context) error {
 
 // checkResources fails until everything was listed. A standby has nothing to list.
 func (m *Manager) checkResources(context.Context) error {
-	f := m.fleet.Load()
-	if f == nil {
-		return nil
-	}
-	if err := f.Problem(); err != nil {
-		return err
-	}
-	if !f.Synced() {
-		return errors.New("not everything has been listed yet")
+	if f := m.fleet.Load(); f != nil {
+		return f.Pending()
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/apiexport"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/fleet"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/heartbeat"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/placement"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/synctarget"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -19,7 +20,12 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 		make func() (fleet.Reconciler, error)
 	}{
 		{"synctarget", func() (fleet.Reconciler, error) {
-			return synctarget.New(synctarget.Deps{Fleet: f, Workers: m.config.Workers})
+			return synctarget.New(synctarget.Deps{Fleet: f, Workers: m.config.Workers, VirtualWorkspaceURL: m.config.VirtualWorkspaceURL})
+		}},
+		{"heartbeat", func() (fleet.Reconciler, error) {
+			return heartbeat.New(heartbeat.Deps{
+				Fleet: f, Workers: m.config.Workers, Settings: m.config.Heartbeat, TaintRate: m.config.TaintRate, Metrics: m.heartbeats,
+			})
 		}},
 		{"apiexport", func() (fleet.Reconciler, error) {
 			return apiexport.New(apiexport.Deps{Fleet: f, Provider: m.config.Provider})

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
@@ -27,10 +28,7 @@ type facts struct {
 // conditionsOf computes all conditions from scratch. Transition times are those of before where the status is the same.
 func conditionsOf(f facts, before []metav1.Condition, generation int64, now time.Time) []metav1.Condition {
 	syncer, apis := syncerReady(f), apisReady(f)
-	heartbeat := metav1.Condition{
-		Type: workloadv1alpha1.ConditionHeartbeatHealthy, Status: metav1.ConditionTrue,
-		Reason: workloadv1alpha1.ReasonHeartbeatRecent, Message: "the syncer sends heartbeats",
-	}
+	heartbeat := heartbeatHealthy(before)
 	ready := metav1.Condition{Status: metav1.ConditionTrue, Reason: workloadv1alpha1.ReasonSyncing, Message: "workloads are synced"}
 	for _, c := range []metav1.Condition{heartbeat, syncer, apis} {
 		if c.Status != metav1.ConditionTrue {
@@ -45,6 +43,18 @@ func conditionsOf(f facts, before []metav1.Condition, generation int64, now time
 		all[i].LastTransitionTime = transitionTime(all[i], before, now)
 	}
 	return all
+}
+
+// heartbeatHealthy is what the first heartbeat says; from then on the manager's word about the clocks stays.
+func heartbeatHealthy(before []metav1.Condition) metav1.Condition {
+	c := metav1.Condition{
+		Type: workloadv1alpha1.ConditionHeartbeatHealthy, Status: metav1.ConditionTrue,
+		Reason: workloadv1alpha1.ReasonHeartbeatRecent, Message: "the syncer sends heartbeats",
+	}
+	if told := meta.FindStatusCondition(before, c.Type); told != nil && told.Status == c.Status && told.Reason == workloadv1alpha1.ReasonClockSkew {
+		c.Reason, c.Message = told.Reason, told.Message
+	}
+	return c
 }
 
 func transitionTime(c metav1.Condition, before []metav1.Condition, now time.Time) metav1.Time {

@@ -1,4 +1,5 @@
-// Package synctarget keeps what the manager says about itself on each SyncTarget: the label with the target's key.
+// Package synctarget gives each SyncTarget what its syncer and the other reconcilers find it by: the label with the target's
+// key, and the URLs of its virtual workspaces, one for each kcp shard on which somebody's workloads may be.
 package synctarget
 
 import (
@@ -15,10 +16,13 @@ const name = "synctarget"
 type Deps struct {
 	Fleet   *fleet.Fleet
 	Workers int
+	// VirtualWorkspaceURL is where syncers reach the virtual workspace server. If empty, the URLs are left alone.
+	VirtualWorkspaceURL string
 }
 
 // Controller is the reconciler.
 type Controller struct {
+	deps    Deps
 	targets *fleet.Cache[*workloadv1alpha1.SyncTarget]
 	writer  *fleet.Writer
 	loop    *fleet.Loop[fleet.Key]
@@ -26,7 +30,7 @@ type Controller struct {
 
 // New sends no request.
 func New(deps Deps) (*Controller, error) {
-	c := &Controller{writer: deps.Fleet.Writer(name, workloadv1alpha1.WorkloadExport)}
+	c := &Controller{deps: deps, writer: deps.Fleet.Writer(name, workloadv1alpha1.WorkloadExport)}
 	c.loop = fleet.NewLoop(deps.Fleet, name, deps.Workers, c.process)
 	var err error
 	if c.targets, err = fleet.SyncTargets(deps.Fleet); err != nil {
@@ -43,24 +47,22 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
+// process makes a SyncTarget right, by one request for each of the label and the status that is wrong.
 func (c *Controller) process(ctx context.Context, key fleet.Key) (time.Duration, error) {
 	st, ok := c.targets.Get(key)
 	if !ok || st.DeletionTimestamp != nil {
 		return 0, nil
 	}
-	patch := wanted(st, key)
-	if patch == nil {
-		return 0, nil
+	metadata, status := wanted(st, c.deps.VirtualWorkspaceURL, c.deps.Fleet.URLs()[workloadv1alpha1.KubernetesExport])
+	if metadata != nil {
+		if _, err := c.writer.Patch(ctx, fleet.SyncTargetResource, key, map[string]any{"metadata": metadata}); err != nil {
+			return 0, err
+		}
 	}
-	_, err := c.writer.Patch(ctx, fleet.SyncTargetResource, key, patch)
-	return 0, err
-}
-
-// wanted is the merge patch that makes the SyncTarget right; nil if it is.
-func wanted(st *workloadv1alpha1.SyncTarget, key fleet.Key) map[string]any {
-	label := workloadv1alpha1.SyncTargetKey(string(key.Cluster), key.Name)
-	if st.Labels[workloadv1alpha1.SyncTargetKeyLabel] == label {
-		return nil
+	if status != nil {
+		if _, err := c.writer.Patch(ctx, fleet.SyncTargetResource, key, map[string]any{"status": status}, "status"); err != nil {
+			return 0, err
+		}
 	}
-	return map[string]any{"metadata": map[string]any{"labels": map[string]any{workloadv1alpha1.SyncTargetKeyLabel: label}}}
+	return 0, nil
 }

@@ -190,7 +190,8 @@ func TestLoopBoundsAPassAndShowsOneThatHangs(t *testing.T) {
 			PassTimeout: 2 * time.Minute, Progress: progress,
 			Failed: func(_ context.Context, f tmc.FailedPass[string]) { cut = f.Err },
 			Process: func(ctx context.Context, _ string) (time.Duration, error) {
-				if passes++; passes > 1 {
+				passes++
+				if passes > 1 {
 					return 0, nil
 				}
 				time.AfterFunc(90*time.Second, func() { hanging = progress.Check(t.Context()) })
