@@ -49,7 +49,7 @@ func Shared(t *testing.T) *Provider {
 	defer shared.Unlock()
 	if shared.provider == nil {
 		p := newProvider(t, e, "root:compute")
-		p.manager = Must(e.Start(context.Background(), p.managerCommand(t)))(t)
+		p.manager = Must(e.Start(context.Background(), p.ManagerCommand(t)))(t)
 		shared.provider = p
 	}
 	p := shared.provider
@@ -84,7 +84,7 @@ func (p *Provider) Manager(t *testing.T) *Program { return &Program{Process: p.m
 // is ready. It has exactly the rights that config/kcp/rbac.yaml names. Flags of the test come last and win.
 func (p *Provider) StartManager(t *testing.T, flags ...string) *Program {
 	t.Helper()
-	m := Start(t, p.Env, p.managerCommand(t, flags...))
+	m := Start(t, p.Env, p.ManagerCommand(t, flags...))
 	m.AwaitReady()
 	return m
 }
@@ -96,7 +96,8 @@ func (p *Provider) StartManagerThrough(t *testing.T, link *env.Link, flags ...st
 	return p.StartManager(t, append([]string{"--kcp-kubeconfig=" + file}, flags...)...)
 }
 
-func (p *Provider) managerCommand(t *testing.T, flags ...string) env.Command {
+// ManagerCommand is how StartManager starts it, for tests that wait for something else.
+func (p *Provider) ManagerCommand(t *testing.T, flags ...string) env.Command {
 	t.Helper()
 	args := []string{
 		"--kcp-kubeconfig=" + Must(p.Env.Kubeconfig(p.managerAccount(t)))(t), "--provider-workspace=" + p.Path.String(),

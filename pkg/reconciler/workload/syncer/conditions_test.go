@@ -114,3 +114,25 @@ func TestConditionsKeepTheirTransitionTime(t *testing.T) {
 		t.Errorf("Ready became False at %s, want %s", got, late)
 	}
 }
+
+// The manager sees both clocks. What it says of them stays while the heartbeat is healthy, or they would take turns.
+func TestTheManagersWordAboutTheClocksStays(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	told := func(status metav1.ConditionStatus, reason string) []metav1.Condition {
+		return []metav1.Condition{{Type: workloadv1alpha1.ConditionHeartbeatHealthy, Status: status, Reason: reason, Message: "as told"}}
+	}
+	for reason, tc := range map[string]struct {
+		before []metav1.Condition
+		stays  bool
+	}{
+		workloadv1alpha1.ReasonClockSkew:        {told(metav1.ConditionTrue, workloadv1alpha1.ReasonClockSkew), true},
+		workloadv1alpha1.ReasonHeartbeatExpired: {told(metav1.ConditionUnknown, workloadv1alpha1.ReasonHeartbeatExpired), false},
+		workloadv1alpha1.ReasonNeverConnected:   {told(metav1.ConditionUnknown, workloadv1alpha1.ReasonNeverConnected), false},
+	} {
+		for _, c := range conditionsOf(facts{}, tc.before, 1, now) {
+			if c.Type == workloadv1alpha1.ConditionHeartbeatHealthy && (c.Status != metav1.ConditionTrue || (c.Reason == reason) != tc.stays || (c.Message == "as told") != tc.stays) {
+				t.Errorf("after %s the syncer says %s %s: %s", reason, c.Status, c.Reason, c.Message)
+			}
+		}
+	}
+}
