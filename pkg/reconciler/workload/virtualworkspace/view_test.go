@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
@@ -169,7 +170,7 @@ func FuzzMembers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		all, err := members(text)
-		if !json.Valid(text) {
+		if !json.Valid(text) || !utf8.Valid(text) {
 			return // it does not come from kcp; it must not panic, and that is all
 		}
 		var want map[string]json.RawMessage
