@@ -312,7 +312,7 @@ func (t patchTarget) metadata(c change, x *object) (map[string]any, error) {
 			return nil, denied(reasonNotAssigned, "the object is no longer assigned to this target")
 		case value != nil:
 			annotations[name] = *value
-		case t.removable(name, f):
+		case t.removable(name, x):
 			annotations[name] = nil
 		}
 	}
@@ -322,7 +322,7 @@ func (t patchTarget) metadata(c change, x *object) (map[string]any, error) {
 		if f.claimed {
 			changes["finalizers"] = slices.DeleteFunc(slices.Clone(x.finalizers), func(name string) bool { return name == t.owner.finalizer() })
 		}
-		maps.Copy(annotations, t.traces(f))
+		maps.Copy(annotations, t.traces(x))
 	case c.claim != nil && *c.claim && !f.claimed && !f.assigned:
 		return nil, denied(reasonNotAssigned, "the object is no longer assigned to this target")
 	case c.claim != nil && *c.claim && !f.claimed && !f.shownAsDeleted():
@@ -341,25 +341,25 @@ func (t patchTarget) metadata(c change, x *object) (map[string]any, error) {
 }
 
 // removable: what coordinators say to the target goes with the release only.
-func (t patchTarget) removable(name string, f facts) bool {
+func (t patchTarget) removable(name string, x *object) bool {
 	switch name {
 	case workloadv1alpha1.DeletionAnnotation(t.owner.key), workloadv1alpha1.SpecDiffAnnotation(t.owner.key):
 		return false
 	}
-	return f.annotated[name]
+	return x.annotated(name)
 }
 
 // traces are what is left of the target on an object that it releases, and goes. What coordinators said stays on an object
 // that does not leave: it may be synced again.
-func (t patchTarget) traces(f facts) map[string]any {
+func (t patchTarget) traces(x *object) map[string]any {
 	names := []string{workloadv1alpha1.StatusAnnotation(t.owner.key), workloadv1alpha1.ConditionsAnnotation(t.owner.key)}
-	if f.leaving != "" {
+	if x.facts.leaving != "" {
 		names = append(names, workloadv1alpha1.DeletionAnnotation(t.owner.key),
 			workloadv1alpha1.SpecDiffAnnotation(t.owner.key), workloadv1alpha1.SoftFinalizersAnnotation(t.owner.key))
 	}
 	gone := map[string]any{}
 	for _, name := range names {
-		if f.annotated[name] {
+		if x.annotated(name) {
 			gone[name] = nil
 		}
 	}

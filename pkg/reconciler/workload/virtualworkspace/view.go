@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,8 +91,6 @@ type facts struct {
 	others bool
 	// status is this target's, as an annotation holds it when there are others.
 	status string
-	// annotated are the names of the annotations that there are.
-	annotated map[string]bool
 }
 
 // mine: the target may know of the object. One that lost its state label while a claim is left is known so far that
@@ -162,10 +161,8 @@ func (x *object) takeMetadata(m member) (err error) {
 
 func (x *object) judge(o owner) {
 	f := &x.facts
-	f.annotated = make(map[string]bool, len(x.annotations))
-	leaves := map[string]bool{}
+	var leaves map[string]bool
 	for _, m := range x.annotations {
-		f.annotated[m.name] = true
 		switch m.name {
 		case logicalcluster.AnnotationKey:
 			f.cluster = m.text()
@@ -179,6 +176,9 @@ func (x *object) judge(o owner) {
 			f.status = m.text()
 		}
 		if key, ok := workloadv1alpha1.KeyOfDeletionAnnotation(m.name); ok {
+			if leaves == nil { // by far the most objects need none
+				leaves = map[string]bool{}
+			}
 			leaves[key] = m.text() != ""
 		}
 	}
@@ -195,6 +195,11 @@ func (x *object) judge(o owner) {
 	for _, finalizer := range x.finalizers {
 		f.claimed = f.claimed || finalizer == o.finalizer()
 	}
+}
+
+// annotated: the object has an annotation of that name.
+func (x *object) annotated(name string) bool {
+	return slices.ContainsFunc(x.annotations, func(m member) bool { return m.name == name })
 }
 
 // how much of an object is shown.
