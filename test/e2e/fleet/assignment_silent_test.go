@@ -57,4 +57,3 @@ func TestA41WorkloadsOfASilentTarget(t *testing.T) {
 	s.team.Eventually(deploymentKind, "web", "hello", says(false))
 	s.team.Eventually(deploymentKind, "web", "world", says(false))
 }
-
