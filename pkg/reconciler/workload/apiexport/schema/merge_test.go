@@ -22,9 +22,9 @@ func TestCommon(t *testing.T) {
 		want: `"f":{"type":"integer","minimum":1,"exclusiveMinimum":true,"maximum":5}`,
 	}, {
 		name: "of lengths the stricter one holds",
-		a:    `"f":{"type":"string","minLength":1},"l":{"type":"array","maxItems":5,"items":{"type":"string","maxLength":5}}`,
-		b:    `"f":{"type":"string","maxLength":5},"l":{"type":"array","maxItems":3,"items":{"type":"string"}}`,
-		want: `"f":{"type":"string","minLength":1,"maxLength":5},"l":{"type":"array","maxItems":3,"items":{"type":"string","maxLength":5}}`,
+		a:    `"f":{"type":"string","minLength":1,"maxLength":9},"l":{"type":"array","maxItems":5,"items":{"type":"string","maxLength":5}}`,
+		b:    `"f":{"type":"string","minLength":2,"maxLength":5},"l":{"type":"array","maxItems":3,"items":{"type":"string"}}`,
+		want: `"f":{"type":"string","minLength":2,"maxLength":5},"l":{"type":"array","maxItems":3,"items":{"type":"string","maxLength":5}}`,
 	}, {
 		name: "of enumerated values those of both are left",
 		a:    `"f":{"type":"string","enum":["a","b","c"]}`,
