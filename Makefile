@@ -20,7 +20,7 @@ build: ## Build the commands into bin/.
 	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: demo
-demo: ## See a Deployment in a kcp workspace run on a cluster. DEMO_KEEP=1 keeps it running.
+demo: ## See two teams' work run, move and survive on two clusters. DEMO_KEEP=1 keeps it running.
 	@go build -o bin/ ./test/demo
 	@exec bin/demo
 

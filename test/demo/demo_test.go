@@ -36,6 +36,13 @@ func TestATerminalShowsWhatIsWaitedFor(t *testing.T) {
 	}
 }
 
+func TestAbridged(t *testing.T) {
+	got := abridged("created    APIResourceSchema x\ncreated    APIExport y\n           accepted: the provider may z\n")
+	if got != "created    APIExport y" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestHops(t *testing.T) {
 	available := func(generation, observed, replicas int64) *unstructured.Unstructured {
 		return &unstructured.Unstructured{Object: map[string]any{

@@ -1,5 +1,5 @@
-// Command demo shows the main job on real servers: a Deployment in a kcp workspace runs on a physical cluster, and its status
-// comes home. It starts all that it needs on this machine, and leaves nothing behind. Run it by `make demo`.
+// Command demo shows the main job on real servers: two teams deploy in kcp workspaces, their work runs on physical clusters, moves and
+// survives. It starts all that it needs on this machine, and leaves nothing behind. Run it by `make demo`.
 package main
 
 import (
