@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -99,8 +97,8 @@ type wireMetadata struct {
 	ResourceVersion   string                  `json:"resourceVersion"`
 	Generation        int64                   `json:"generation"`
 	DeletionTimestamp *metav1.Time            `json:"deletionTimestamp"`
-	Labels            map[string]string       `json:"labels"`
-	Annotations       map[string]string       `json:"annotations"`
+	Labels            jsontext.Value          `json:"labels"`
+	Annotations       jsontext.Value          `json:"annotations"`
 	Finalizers        []string                `json:"finalizers"`
 	OwnerReferences   []metav1.OwnerReference `json:"ownerReferences"`
 	ManagedFields     []managedFields         `json:"managedFields"`
@@ -113,23 +111,17 @@ type managedFields struct {
 	Subresource string                            `json:"subresource"`
 }
 
-// readMetadata decodes the metadata, which comes next, without what no step reads.
-func (o *object) readMetadata(from *jsontext.Decoder) error {
-	var m wireMetadata
-	if err := json.UnmarshalDecode(from, &m); err != nil {
-		return err
-	}
-	delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
+// keepIn gives the object its metadata.
+func (m *wireMetadata) keepIn(o *object, labels, annotations map[string]string) {
 	o.ObjectMeta = metav1.ObjectMeta{
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
-		DeletionTimestamp: m.DeletionTimestamp, Labels: m.Labels, Annotations: m.Annotations, Finalizers: m.Finalizers,
+		DeletionTimestamp: m.DeletionTimestamp, Labels: labels, Annotations: annotations, Finalizers: m.Finalizers,
 		OwnerReferences: m.OwnerReferences,
 	}
 	for _, entry := range m.ManagedFields {
 		o.applied = o.applied || entry.Manager == workloadv1alpha1.FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply
 		o.autoscaled = o.autoscaled || entry.Subresource == "scale" && entry.Manager == autoscalerManager
 	}
-	return nil
 }
 
 // compact makes an object of one that was read live.

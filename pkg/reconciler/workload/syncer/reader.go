@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -94,10 +95,15 @@ type decoder struct {
 	json *jsontext.Decoder
 	// content is where that of an object is put together.
 	content []byte
+	// shared are labels and annotations by their JSON.
+	shared map[string]map[string]string
 }
 
 func newDecoder(from io.Reader) *decoder {
-	return &decoder{json: jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+	return &decoder{
+		json:   jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
+		shared: map[string]map[string]string{},
+	}
 }
 
 // members calls read for each member of the object that comes next, with its value next.
@@ -192,13 +198,59 @@ func (d *decoder) object() (*object, error) {
 		case "apiVersion", "kind":
 			return d.json.SkipValue()
 		case "metadata":
-			return o.readMetadata(d.json)
+			return d.metadata(o)
 		default:
 			return d.keep(name)
 		}
 	})
 	o.content = append([]byte(nil), append(d.content, '}')...)
 	return o, err
+}
+
+// metadata reads that of the object, without what no step reads.
+func (d *decoder) metadata(o *object) error {
+	var m wireMetadata
+	if err := json.UnmarshalDecode(d.json, &m); err != nil {
+		return err
+	}
+	labels, err := d.strings(m.Labels)
+	if err != nil {
+		return err
+	}
+	annotations, err := d.strings(m.Annotations)
+	m.keepIn(o, labels, annotations)
+	return err
+}
+
+// A watch remembers so many labels and annotations to share, if they are not longer than that: it may hold on to them in
+// vain.
+const (
+	mostShared    = 256
+	longestShared = 256
+)
+
+// strings reads labels or annotations. Objects that say the same share one map: those of a target all have its label, those
+// of a workspace its name.
+func (d *decoder) strings(raw jsontext.Value) (map[string]string, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	if known, ok := d.shared[string(raw)]; ok {
+		return known, nil
+	}
+	var read map[string]string
+	if err := json.Unmarshal(raw, &read, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+		return nil, err
+	}
+	delete(read, corev1.LastAppliedConfigAnnotation)
+	if len(raw) > longestShared {
+		return read, nil
+	}
+	if len(d.shared) == mostShared {
+		clear(d.shared)
+	}
+	d.shared[string(raw)] = read
+	return read, nil
 }
 
 func (d *decoder) keep(name string) (err error) {

@@ -5,10 +5,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -242,4 +245,34 @@ func (r *repeated) Read(into []byte) (int, error) {
 	n := copy(into, r.text[r.at:])
 	r.at = (r.at + n) % len(r.text)
 	return n, nil
+}
+
+// Maps that say the same are one; those that do not are not, and long ones are not remembered.
+func TestLabelsAreShared(t *testing.T) {
+	named := func(name, labels string) string {
+		return `{"metadata":{"name":"` + name + `","labels":` + labels + `}}`
+	}
+	long := `{"a":"` + strings.Repeat("x", longestShared) + `"}`
+	items := []string{named("a", `{"app":"x"}`), named("b", `{"app":"x"}`), named("c", `{"app":"y"}`), named("d", long), named("e", `null`)}
+	d := newDecoder(strings.NewReader(`{"items":[` + strings.Join(items, ",") + `]}`))
+	list, err := d.list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := list.Items
+	if !same(o[0].Labels, o[1].Labels) || same(o[1].Labels, o[2].Labels) || o[2].Labels["app"] != "y" || len(o[3].Labels["a"]) != longestShared || o[4].Labels != nil {
+		t.Errorf("labels are %v", []any{o[0].Labels, o[1].Labels, o[2].Labels, o[4].Labels})
+	}
+	if _, remembered := d.shared[long]; remembered {
+		t.Error("a long one is remembered")
+	}
+	for i := range 2 * mostShared {
+		if _, err := d.strings(jsontext.Value(`{"n":"` + strconv.Itoa(i) + `"}`)); err != nil || len(d.shared) > mostShared {
+			t.Fatalf("%d are remembered, %v", len(d.shared), err)
+		}
+	}
+}
+
+func same(a, b map[string]string) bool {
+	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 }
