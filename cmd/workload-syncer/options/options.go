@@ -155,7 +155,7 @@ func (o *Options) addSyncFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.HeartbeatPeriod, "heartbeat-period", o.HeartbeatPeriod,
 		"How often the SyncTarget's status is renewed, give or take a tenth.")
 	fs.DurationVar(&o.StatusWindow, "status-window", o.StatusWindow,
-		"The shortest time between two status writes to kcp for one object. The first change is written at once.")
+		"The shortest time between two status writes to kcp for one object. The first change is written at once, but what is said of a new copy within half a second together.")
 	fs.DurationVar(&o.NamespaceCleanDelay, "namespace-clean-delay", o.NamespaceCleanDelay,
 		"How long a namespace that the syncer created is kept in the physical cluster once it is empty.")
 	fs.DurationVar(&o.OrphanGracePeriod, "orphan-grace-period", o.OrphanGracePeriod,

@@ -120,7 +120,7 @@ func (p *pass) createCopy(ctx context.Context) error {
 		return p.resolveConflict(ctx, err)
 	}
 	if err == nil {
-		p.record.created, p.record.remaking = p.now, false
+		p.record.made, p.record.created, p.record.remaking = p.now, p.now, false
 	}
 	return p.wroteCopy("create", created, err)
 }

@@ -48,11 +48,21 @@ func (p *pass) summarize(ctx context.Context) error {
 		}
 		return nil
 	}
-	if left := p.c.settings.statusWindow - p.now.Sub(p.record.lastStatus); left > 0 {
+	if left := p.untilStatus(); left > 0 {
 		p.after = soonest(p.after, left)
 		return nil
 	}
 	return p.sendStatus(ctx, status)
+}
+
+// restless is for how long the controllers of the cluster usually go on about a copy that was just made. What they say in
+// that time is brought home in one write.
+const restless = 500 * time.Millisecond
+
+// untilStatus is how long the status is to wait; zero or less for not.
+func (p *pass) untilStatus() time.Duration {
+	window := p.c.settings.statusWindow
+	return max(window-p.now.Sub(p.record.lastStatus), min(window, restless)-p.now.Sub(p.record.made))
 }
 
 func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {

@@ -32,8 +32,8 @@ type record struct {
 	claimed bool
 	// hash of what was last written down.
 	hash string
-	// created: a copy was made and has not been seen in the cache since.
-	created time.Time
+	// made is when the copy was made. created is the same until it has been seen in the cache.
+	made, created time.Time
 	// finished is a copy that had run to its end before somebody else deleted it, until its status is home.
 	finished *object
 	// remaking: we deleted the copy to make it anew.
