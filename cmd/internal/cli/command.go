@@ -96,6 +96,7 @@ func (s Server[C]) Command() *cobra.Command {
 			}
 			ctx := klog.NewContext(command.Context(), klog.Background())
 			klog.FromContext(ctx).Info("Starting", "version", version.Get().GitVersion)
+			spareMemory(ctx)
 			return s.Serve(ctx, config)
 		},
 	}
