@@ -1,7 +1,10 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -74,5 +77,23 @@ func TestLags(t *testing.T) {
 	slices.Sort(lags)
 	if !slices.Equal(lags, []float64{0, 20}) {
 		t.Errorf("lags are %v: none for what is missing, nothing below zero", lags)
+	}
+}
+
+func TestGrowthIsDrawn(t *testing.T) {
+	dir := t.TempDir()
+	if err := drawGrowth(dir, []point{
+		{Scenario: "memory", Objects: 1000, LiveHeap: 10, Resident: 50, ReadySeconds: .2},
+		{Scenario: "memory", Objects: 10000, LiveHeap: 60, Resident: 120, ReadySeconds: 1},
+		{Scenario: "growth", Objects: 1000, Workspaces: 1},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	drawn, err := os.ReadFile(filepath.Join(dir, "growth-objects.svg"))
+	if err != nil || !strings.Contains(string(drawn), "live heap") {
+		t.Errorf("the picture does not name its curves: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "growth-workspaces.svg")); !os.IsNotExist(err) {
+		t.Errorf("one point is no growth: %v", err)
 	}
 }

@@ -10,8 +10,9 @@ import (
 
 // point is what so many objects over so many workspaces cost.
 type point struct {
-	Objects    int `json:"objects"`
-	Workspaces int `json:"workspaces"`
+	Scenario   string `json:"scenario"`
+	Objects    int    `json:"objects"`
+	Workspaces int    `json:"workspaces"`
 	// Copies per second while those that are new since the last point were made, and CPU for each.
 	CopiesPerSecond float64 `json:"copiesPerSecond"`
 	CPUPerCopy      float64 `json:"cpuPerCopyMilliseconds"`
@@ -40,6 +41,9 @@ func (b *bench) measureMemory(ctx context.Context) error {
 			return err
 		}
 		b.points = append(b.points, p)
+		if err := b.writeHeap(ctx, b.syncer, fmt.Sprintf("memory-%d", objects)); err != nil {
+			return err
+		}
 		up, down, err := b.jsonSize(ctx, t)
 		if err != nil {
 			return err
@@ -107,7 +111,7 @@ func (b *bench) measureGrowth(ctx context.Context) error {
 // measureAt fills the upstream while no syncer runs, starts one, and restarts it when all copies are there. It leaves it
 // running.
 func (b *bench) measureAt(ctx context.Context, t *lightTenant, objects int) (point, error) {
-	p := point{Objects: objects, Workspaces: t.spread}
+	p := point{Scenario: b.scenario, Objects: objects, Workspaces: t.spread}
 	if b.syncer != nil {
 		if err := b.syncer.stop(ctx); err != nil {
 			return p, err

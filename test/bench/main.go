@@ -14,11 +14,13 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/go-logr/logr"
+
 	"k8s.io/klog/v2"
 )
 
 func main() {
-	klog.SetLogger(klog.NewKlogr().V(0))
+	klog.SetLogger(logr.Discard()) // what clients log about their retries is no figure
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return

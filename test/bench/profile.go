@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,28 +56,31 @@ func (s *syncer) profile(ctx context.Context, path string) (*profile.Profile, er
 }
 
 func (b *bench) writeProfiles(ctx context.Context, s *syncer, of string, cpu []*profile.Profile) error {
-	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
-		return err
-	}
 	merged, err := profile.Merge(cpu)
 	if err != nil {
 		return err
+	}
+	return errors.Join(b.writeProfile(of+"-cpu", merged), b.writeHeap(ctx, s, of))
+}
+
+// writeHeap does nothing unless the command line asks for profiles.
+func (b *bench) writeHeap(ctx context.Context, s *syncer, of string) error {
+	if b.profiles == "" {
+		return nil
 	}
 	heap, err := s.profile(ctx, "/debug/pprof/heap?gc=1")
 	if err != nil {
 		return err
 	}
-	for kind, p := range map[string]*profile.Profile{"cpu": merged, "heap": heap} {
-		path := filepath.Join(b.profiles, of+"-"+kind+".pb.gz")
-		if err := writeProfile(path, p); err != nil {
-			return err
-		}
-		fmt.Fprintf(b.out, "go tool pprof -top -cum %s\n", path)
-	}
-	return nil
+	return b.writeProfile(of+"-heap", heap)
 }
 
-func writeProfile(path string, p *profile.Profile) error {
+func (b *bench) writeProfile(of string, p *profile.Profile) error {
+	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
+		return err
+	}
+	path := filepath.Join(b.profiles, of+".pb.gz")
+	fmt.Fprintf(b.out, "go tool pprof -top -cum %s\n", path)
 	file, err := os.Create(path)
 	if err != nil {
 		return err

@@ -139,6 +139,7 @@ func (b *bench) report(ctx context.Context) error {
 		os.MkdirAll(b.docs, 0o755),
 		os.WriteFile(filepath.Join(b.docs, "benchmarks.json"), append(raw, '\n'), 0o644),
 		os.WriteFile(filepath.Join(b.docs, "benchmarks.md"), []byte(r.markdown()), 0o644),
+		drawGrowth(b.docs, b.points),
 	)
 }
 

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+	toolswatch "k8s.io/client-go/tools/watch"
 )
 
 // patience is how long anything may take before the run is given up.
@@ -24,13 +26,25 @@ type sightings struct {
 	ended bool
 }
 
-// watchFor watches until ctx is done.
+// watchFor watches until ctx is done, also when the server ends a watch that does not read fast enough.
 func watchFor(ctx context.Context, objects dynamic.ResourceInterface, selector string, mark func(*unstructured.Unstructured) string) (*sightings, error) {
-	w, err := objects.Watch(ctx, metav1.ListOptions{LabelSelector: selector})
+	list, err := objects.List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, err
 	}
 	s := &sightings{at: map[string]time.Time{}, news: make(chan struct{}, 1)}
+	for i := range list.Items {
+		s.note(mark(&list.Items[i]))
+	}
+	w, err := toolswatch.NewRetryWatcherWithContext(ctx, list.GetResourceVersion(), &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.LabelSelector = selector
+			return objects.Watch(ctx, options)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
 	go func() { // ends with the watch, which ends with ctx
 		for event := range w.ResultChan() {
 			if u, ok := event.Object.(*unstructured.Unstructured); ok && event.Type != watch.Deleted {
