@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -87,8 +88,17 @@ type eventDecoder struct {
 // Close ends the watch.
 func (d *eventDecoder) Close() { _ = d.body.Close() }
 
-// Decode waits for the next event.
-func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) { return d.event() }
+// Decode waits for the next event. A connection that broke is told in the very words that those who watch compare with:
+// they go on from where it broke, and would list all anew after an error that they do not know.
+func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) {
+	kind, about, err := d.event()
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, end) {
+			err = end
+		}
+	}
+	return kind, about, err
+}
 
 // decoder makes objects of JSON in one pass. It trusts API servers to write each name once and to write text.
 type decoder struct {

@@ -1,7 +1,6 @@
 package syncer
 
 import (
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -49,9 +48,9 @@ func TestEvents(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := newDecoder(strings.NewReader(tc.stream))
+			d := &eventDecoder{decoder: newDecoder(strings.NewReader(tc.stream))}
 			for _, want := range tc.want {
-				kind, about, err := d.event()
+				kind, about, err := d.Decode()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -60,7 +59,7 @@ func TestEvents(t *testing.T) {
 					t.Errorf("got %v, want %v", got, want)
 				}
 			}
-			if _, _, err := d.event(); !errors.Is(err, tc.end) {
+			if _, _, err := d.Decode(); err != tc.end { //nolint:errorlint // that is how client-go compares it
 				t.Errorf("ends with %v, want %v", err, tc.end)
 			}
 		})
