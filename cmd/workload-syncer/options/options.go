@@ -66,7 +66,7 @@ func New() *Options {
 	return &Options{
 		QPS:                 cli.Unlimited,
 		Feed:                string(syncer.FeedWorkspace),
-		Workers:             8,
+		Workers:             32,
 		ResyncPeriod:        time.Hour,
 		HeartbeatPeriod:     20 * time.Second,
 		StatusWindow:        500 * time.Millisecond,

@@ -128,7 +128,7 @@ func TestDefaults(t *testing.T) {
 		Cluster:             &rest.Config{Host: "https://east.example:6443", BearerToken: "token-east", QPS: -1, UserAgent: "workload-syncer"},
 		SyncTarget:          syncer.SyncTargetRef{Workspace: logicalcluster.NewPath("root:team-a"), Name: "east"},
 		Feed:                syncer.FeedConfig{Kind: syncer.FeedWorkspace},
-		Workers:             8,
+		Workers:             32,
 		ResyncPeriod:        time.Hour,
 		HeartbeatPeriod:     20 * time.Second,
 		StatusWindow:        500 * time.Millisecond,
