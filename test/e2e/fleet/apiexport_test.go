@@ -49,7 +49,7 @@ func newWidgets(t *testing.T) *widgets {
 	w.tenant = p.NewTenant(t)
 	targets := p.NewTargetWorkspace(t)
 	exported := fmt.Sprintf("exportedResources: [widgets.%s]", w.group)
-	w.east, w.west = targets.NewTarget("east", east, "", exported), targets.NewTarget("west", west, "", exported)
+	w.east, w.west = targets.NewTarget("east", east, "labels: {side: east}", exported), targets.NewTarget("west", west, "", exported)
 	return w
 }
 
@@ -205,8 +205,9 @@ func TestClustersOfferACustomResource(t *testing.T) {
 	w.refused("size: 11", "less than or equal to 10")
 	w.refused("size: 1, color: red", `unknown field "spec.color"`)
 
+	place(w.tenant, w.east.Workspace, "affinity: {required: [{matchLabels: {side: east}}]}")
+	w.tenant.Eventually("scheduling.kcp.io/v1alpha1 Placement", "", "all", conditionSays("Scheduled", "TargetsSelected", ""))
 	thing := w.widget("thing", "size: 5")
-	thing.SetLabels(map[string]string{workloadv1alpha1.StateLabel(w.east.Key): string(workloadv1alpha1.StateSync)})
 	harness.Must(w.tenant.Client(thing).Create(t.Context(), thing, metav1.CreateOptions{}))(t)
 	namespace := w.east.NamespaceOf(w.tenant, "web")
 	w.east.Down.Eventually(w.kind(), namespace, "thing", harness.Has(5, "spec", "size"))
