@@ -120,6 +120,29 @@ func TestA30DeletionWhileTheSyncerIsDown(t *testing.T) {
 	tn.copyOf("ConfigMap", "kept", nil)
 }
 
+// Somebody in the physical cluster still needs the copy: the upstream object waits, and says for whom.
+func TestA32BlockedDeletionSaysWhatBlocksIt(t *testing.T) {
+	t.Parallel()
+	tn := newTenant(t)
+	tn.startSyncer()
+	tn.putConfigMap("needed")
+	tn.up.Eventually("ConfigMap", "web", "needed", tn.claimed)
+	const finalizer = "example.com/backup"
+	namespace := tn.downNamespace("web")
+	tn.down.Merge("ConfigMap", namespace, "needed", `metadata: {finalizers: [`+finalizer+`]}`)
+
+	tn.up.Delete("ConfigMap", "web", "needed")
+	tn.up.Eventually("ConfigMap", "web", "needed", tn.says(workloadv1alpha1.ReasonDeleting, finalizer))
+	tn.awaitEvent("web", "needed", workloadv1alpha1.ReasonDeleting)
+	if u, err := tn.down.Get("ConfigMap", namespace, "needed"); err != nil || u.GetDeletionTimestamp() == nil {
+		t.Errorf("the copy is not being deleted: %v, %v", u, err)
+	}
+
+	tn.down.Merge("ConfigMap", namespace, "needed", `metadata: {finalizers: null}`)
+	tn.down.EventuallyGone("ConfigMap", namespace, "needed")
+	tn.up.EventuallyGone("ConfigMap", "web", "needed")
+}
+
 // A namespace goes with its last reason to exist, but not while something of a stranger's is in it.
 func TestA35NamespaceGoesWithItsLastReason(t *testing.T) {
 	t.Parallel()
