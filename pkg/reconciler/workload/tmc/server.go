@@ -54,7 +54,7 @@ func serve(ctx context.Context, name string, listener net.Listener, handler http
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ErrorLog:          log.New(logWriter(logger), "", 0),
+		ErrorLog:          ConnectionLog(logger),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -80,6 +80,9 @@ func stopServer(server *http.Server) {
 		_ = server.Close() // all it can say is that a connection was broken already
 	}
 }
+
+// ConnectionLog is the ErrorLog of an http.Server, which takes no other logger. What it says goes to logger at V(4).
+func ConnectionLog(logger klog.Logger) *log.Logger { return log.New(logWriter(logger), "", 0) }
 
 // logWriter takes what net/http has to say about single connections: clients' mistakes, not ours.
 type logWriter klog.Logger

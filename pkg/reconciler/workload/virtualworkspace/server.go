@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log" //nolint:depguard // http.Server takes no other logger; it writes to ours
 	"mime"
 	"net"
 	"net/http"
@@ -23,6 +22,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // Config is what an operator chooses.
@@ -137,7 +137,7 @@ func (s *Server) Run(ctx context.Context) error {
 		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ErrorLog:          log.New(logWriter(s.logger), "", 0),
+		ErrorLog:          tmc.ConnectionLog(s.logger),
 	}
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
@@ -179,14 +179,6 @@ func (s *Server) forget(ctx context.Context) {
 			s.events.forget()
 		}
 	}
-}
-
-// logWriter takes what net/http has to say about single connections: clients' mistakes, not ours.
-type logWriter klog.Logger
-
-func (w logWriter) Write(line []byte) (int, error) {
-	klog.Logger(w).V(4).Info("Serving a connection", "problem", strings.TrimSpace(string(line)))
-	return len(line), nil
 }
 
 // exchange is one request and its answer.
