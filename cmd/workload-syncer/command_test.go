@@ -12,6 +12,7 @@ import (
 
 	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 func execute(t *testing.T, arguments ...string) (code int, stdout, stderr string) {
@@ -60,7 +61,10 @@ func TestACommandLineBecomesAConfiguration(t *testing.T) {
 
 	var got *syncer.Config
 	failure := errors.New("no luck")
-	command := newServer(func(_ context.Context, c *syncer.Config) error { got = c; return failure }).Command()
+	command := newServer(func(_ context.Context, c *syncer.Config, _ tmc.ConfigSource[syncer.Config]) error {
+		got = c
+		return failure
+	}).Command()
 	command.SetArgs([]string{"--kcp-kubeconfig=" + path, "--cluster-kubeconfig=" + path, "--sync-target-name=t"})
 	if err := command.ExecuteContext(t.Context()); !errors.Is(err, failure) {
 		t.Errorf("what the syncer returned was lost: %v", err)

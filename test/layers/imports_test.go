@@ -90,11 +90,11 @@ var layers = []layer{
 	{packages: plugins + "/tenants", may: []string{apis, plugins + "/workspace"}},
 	{packages: plugins + "/...", may: []string{apis, "config", plugins + "/workspace", plugins + "/apply", plugins + "/tenants"}},
 
-	{packages: cli, may: []string{tmc}},
+	{packages: cli, may: []string{apis, tmc}},
 	{packages: "cmd/workload-syncer/options", may: []string{apis, tmc, syncer, cli}},
 	{packages: "cmd/workload-syncer", may: []string{apis, tmc, syncer, cli, "cmd/workload-syncer/options"}},
 	{packages: "cmd/workload-manager/options", may: []string{apis, tmc, assignment, heartbeat, views, workload + "/manager", cli}},
-	{packages: "cmd/workload-manager", may: []string{workload + "/manager", cli, "cmd/workload-manager/options"}},
+	{packages: "cmd/workload-manager", may: []string{tmc, workload + "/manager", cli, "cmd/workload-manager/options"}},
 	{packages: "cmd/kubectl-workload", may: []string{plugins}},
 
 	// Nothing above may import these: they may look everywhere.

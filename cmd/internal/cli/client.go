@@ -13,20 +13,12 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kcp-dev/logicalcluster/v3"
+
+	configv1alpha1 "github.com/kcp-dev/workload-syncer/apis/config/v1alpha1"
 )
 
 // Client is how one API server is reached.
-type Client struct {
-	Kubeconfig string
-	Context    string
-	// QPS and Burst are zero where those of all servers hold.
-	QPS   float32
-	Burst int
-}
-
-// Unlimited is a rate without a limit. It is the default because API servers share their capacity fairly by themselves,
-// and a limit in the client only hides from them what is waiting.
-const Unlimited = -1
+type Client configv1alpha1.Connection
 
 // Load reads the connection from the kubeconfig; side is what the names of its flags start with.
 // It returns nil, and says why, if that is not possible.

@@ -13,6 +13,8 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/component-base/version"
 	"k8s.io/klog/v2"
+
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // Exit codes.
@@ -25,19 +27,14 @@ const (
 // helpColumns is how wide the help is: what reads well, also where there is no terminal to ask.
 const helpColumns = 120
 
-// Options are what was typed, possibly wrong. Complete makes a configuration of them.
-type Options[C any] interface {
-	Flags() cliflag.NamedFlagSets
-	Complete() (*C, error)
-}
-
-// Server is a program that is configured by flags alone and runs until it is told to stop.
+// Server is a program that is configured by flags, environment and a file, and runs until it is told to stop.
 type Server[C any] struct {
 	Name, Use, Short, Long string
-	Options                Options[C]
-	Logging                *logsapi.LoggingConfiguration
-	// Serve runs it until the context ends.
-	Serve func(context.Context, *C) error
+	// Options are made anew each time that the sources are read.
+	Options func() Options[C]
+	// Serve runs it until the context ends. The source is where the configuration comes from, and comes from again when the
+	// file changes.
+	Serve func(context.Context, *C, tmc.ConfigSource[C]) error
 	// Subcommands run something else.
 	Subcommands []*cobra.Command
 }
@@ -73,8 +70,31 @@ func (s Server[C]) Run(ctx context.Context, args []string, stdout, stderr io.Wri
 	}
 }
 
+// run reads all sources and serves, or prints what they say.
+func (s Server[C]) run(command *cobra.Command, typed []Typed) error {
+	loaded, err := Load(SystemSources(s.Name, typed), s.Options)
+	if err != nil {
+		return usageError{err}
+	}
+	if loaded.Print {
+		document, err := loaded.Document()
+		if err == nil {
+			_, err = command.OutOrStdout().Write(document)
+		}
+		return err
+	}
+	if err := logsapi.ValidateAndApply(loaded.Logging, nil); err != nil {
+		return usageError{err}
+	}
+	ctx := klog.NewContext(command.Context(), klog.Background())
+	klog.FromContext(ctx).Info("Starting", "version", version.Get().GitVersion)
+	spareMemory(ctx)
+	return s.Serve(ctx, loaded.Config, s.source(typed, loaded))
+}
+
 // Command parses a command line and hands the configuration to Serve.
 func (s Server[C]) Command() *cobra.Command {
+	var typed []Typed
 	command := &cobra.Command{
 		Use: s.Use, Short: s.Short, Long: s.Long,
 		Version:       version.Get().GitVersion, // make build sets it
@@ -86,23 +106,12 @@ func (s Server[C]) Command() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(command *cobra.Command, _ []string) error {
-			config, err := s.Options.Complete()
-			if err != nil {
-				return usageError{err}
-			}
-			if err := logsapi.ValidateAndApply(s.Logging, nil); err != nil {
-				return usageError{err}
-			}
-			ctx := klog.NewContext(command.Context(), klog.Background())
-			klog.FromContext(ctx).Info("Starting", "version", version.Get().GitVersion)
-			spareMemory(ctx)
-			return s.Serve(ctx, config)
-		},
+		RunE: func(command *cobra.Command, _ []string) error { return s.run(command, typed) },
 	}
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	command.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	sections := s.Options.Flags()
+	sections := s.Options().Flags()
+	Record(sections, &typed)
 	for _, section := range sections.FlagSets {
 		command.Flags().AddFlagSet(section)
 	}

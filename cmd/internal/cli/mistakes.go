@@ -1,35 +1,52 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/spf13/pflag"
-
-	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Mistake is something wrong with what was typed, and how to mend it.
+// Mistake is something wrong with what was set, and how to mend it.
 type Mistake struct {
 	// Flag that has to change, without dashes.
 	Flag string
+	// Field of the configuration file that means the same; empty where there is none.
+	Field string
 	// Problem and remedy, for a person.
 	Problem string
+	// where it was set, for a person; the flag when empty.
+	where string
 }
 
-// Mistakes are all that is wrong with a command line. They are an error if there is at least one.
+// Mistakes are all that is wrong with the settings of a program. They are an error if there is at least one.
 type Mistakes []Mistake
 
 // Error lists one mistake per line.
 func (m Mistakes) Error() string {
 	lines := make([]string, 0, len(m))
 	for _, mistake := range m {
-		lines = append(lines, fmt.Sprintf("--%s: %s", mistake.Flag, mistake.Problem))
+		where := mistake.where
+		if where == "" {
+			where = "--" + mistake.Flag
+		}
+		lines = append(lines, where+": "+mistake.Problem)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Fields are the mistakes by the fields of the configuration file.
+func (m Mistakes) Fields() field.ErrorList {
+	var list field.ErrorList
+	for _, mistake := range m {
+		path := field.NewPath(mistake.Field)
+		if mistake.Field == "" {
+			path = field.NewPath("--" + mistake.Flag)
+		}
+		list = append(list, field.Invalid(path, field.OmitValueType{}, mistake.Problem))
+	}
+	return list
 }
 
 // Add notes one more.
@@ -51,38 +68,9 @@ func (m Mistakes) AsError() error {
 	return m
 }
 
-// Collect has the flags of all sections note in mistakes what they cannot parse, instead of ending the parsing.
-func Collect(sections cliflag.NamedFlagSets, mistakes *Mistakes) {
-	for _, name := range sections.Order {
-		sections.FlagSets[name].VisitAll(func(f *pflag.Flag) {
-			f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // an empty list is no default worth showing
-			f.Value = collecting{Value: f.Value, flag: f.Name, mistakes: mistakes}
-		})
-	}
-}
-
-// Final are the mistakes together with those met while the command line was read, as an error; nil if there are none.
-// What could not be parsed has a value that nobody typed: what is said about that would only confuse, and is left out.
+// Final are the mistakes together with those met while the sources were read, as an error; nil if there are none. What could
+// not be parsed has a value that nobody set: what is said about that would only confuse, and is left out.
 func (m Mistakes) Final(unparsed Mistakes) error {
 	told := slices.DeleteFunc(m, func(mistake Mistake) bool { return unparsed.About(mistake.Flag) })
 	return append(told, unparsed...).AsError()
-}
-
-// collecting is a flag's value that records what it cannot parse instead of ending the parsing, so that it is reported
-// together with all other mistakes.
-type collecting struct {
-	pflag.Value
-	flag     string
-	mistakes *Mistakes
-}
-
-func (c collecting) Set(value string) error {
-	if err := c.Value.Set(value); err != nil {
-		var number *strconv.NumError
-		if errors.As(err, &number) {
-			err = number.Err // without the name of the function that found it
-		}
-		c.mistakes.Add(c.flag, "%q is not a valid %s: %v", value, c.Type(), err)
-	}
-	return nil
 }

@@ -5,77 +5,70 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	configv1alpha1 "github.com/kcp-dev/workload-syncer/apis/config/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/manager"
 )
 
-// Assignment are the flags of how objects get to the selected targets.
-type Assignment struct {
-	Workers     int
-	MoveTimeout time.Duration
-
-	WebhookURL, WebhookCAFile          string
-	WebhookCertificateFile, WebhookKey string
-	WebhookPort                        int
-}
-
-func newAssignment() Assignment {
-	return Assignment{Workers: 16, MoveTimeout: 10 * time.Minute, WebhookPort: 9444}
-}
-
-func (a *Assignment) addFlags(fs *pflag.FlagSet) {
+// addAssignmentFlags adds the flags of how objects get to the selected targets.
+func addAssignmentFlags(a *configv1alpha1.Assignment, fs *pflag.FlagSet) {
+	webhook := &a.Webhook
 	fs.IntVar(&a.Workers, "assignment-workers", a.Workers,
 		"How many objects are assigned to targets at the same time. A `number` beyond what kcp can write at once makes nothing faster.")
-	fs.DurationVar(&a.MoveTimeout, "move-timeout", a.MoveTimeout,
+	fs.DurationVar(&a.MoveTimeout.Duration, "move-timeout", a.MoveTimeout.Duration,
 		"How long work stays on a target that it is to leave while it is not ready on the new one. After this `duration` it leaves all the same.")
-	fs.StringVar(&a.WebhookURL, "assignment-webhook-url", a.WebhookURL,
+	fs.StringVar(&webhook.URL, "assignment-webhook-url", webhook.URL,
 		"The `URL` at which kcp reaches this manager's webhook, which assigns objects at their creation and so saves a write for each. Must be https. When empty, there is no webhook, and one of an earlier time is removed.")
-	fs.StringVar(&a.WebhookCAFile, "assignment-webhook-ca-file", a.WebhookCAFile,
+	fs.StringVar(&webhook.CAFile, "assignment-webhook-ca-file", webhook.CAFile,
 		"PEM `file` with the certificates by which kcp knows the webhook. Required with --assignment-webhook-url.")
-	fs.StringVar(&a.WebhookCertificateFile, "assignment-webhook-cert-file", a.WebhookCertificateFile,
+	fs.StringVar(&webhook.CertFile, "assignment-webhook-cert-file", webhook.CertFile,
 		"PEM `file` with the webhook's certificate. It is read again when it changes. Required with --assignment-webhook-url.")
-	fs.StringVar(&a.WebhookKey, "assignment-webhook-key-file", a.WebhookKey,
+	fs.StringVar(&webhook.KeyFile, "assignment-webhook-key-file", webhook.KeyFile,
 		"PEM `file` with the key of --assignment-webhook-cert-file.")
-	fs.IntVar(&a.WebhookPort, "assignment-webhook-port", a.WebhookPort,
+	fs.IntVar(&webhook.Port, "assignment-webhook-port", webhook.Port,
 		"The `port` at which the webhook listens. Zero is any free one.")
 }
 
-// webhook is how kcp reaches the webhook; nil for none.
-func (a *Assignment) webhook(bindAddress string, mistakes *cli.Mistakes) *assignment.WebhookConfig {
+func completeAssignment(a configv1alpha1.Assignment, bindAddress string, mistakes *cli.Mistakes) manager.Assignment {
 	if a.Workers < 1 {
 		mistakes.Add("assignment-workers", "%d would do no work: give at least 1", a.Workers)
 	}
-	if a.MoveTimeout < 0 {
-		mistakes.Add("move-timeout", "%s is negative: give 0 to wait for nothing", a.MoveTimeout)
+	if a.MoveTimeout.Duration < 0 {
+		mistakes.Add("move-timeout", "%s is negative: give 0 to wait for nothing", a.MoveTimeout.Duration)
 	}
+	return manager.Assignment{Workers: a.Workers, MoveTimeout: a.MoveTimeout.Duration, Webhook: completeWebhook(a.Webhook, bindAddress, mistakes)}
+}
+
+// completeWebhook says how kcp reaches the webhook; nil for none.
+func completeWebhook(webhook configv1alpha1.AssignmentWebhook, bindAddress string, mistakes *cli.Mistakes) *assignment.WebhookConfig {
 	files := []struct{ flag, file string }{
-		{"assignment-webhook-ca-file", a.WebhookCAFile}, {"assignment-webhook-cert-file", a.WebhookCertificateFile}, {"assignment-webhook-key-file", a.WebhookKey},
+		{"assignment-webhook-ca-file", webhook.CAFile}, {"assignment-webhook-cert-file", webhook.CertFile}, {"assignment-webhook-key-file", webhook.KeyFile},
 	}
 	for _, f := range files {
 		switch {
-		case a.WebhookURL != "" && f.file == "":
+		case webhook.URL != "" && f.file == "":
 			mistakes.Add(f.flag, "required with --assignment-webhook-url")
-		case a.WebhookURL == "" && f.file != "":
+		case webhook.URL == "" && f.file != "":
 			mistakes.Add(f.flag, "has no effect without --assignment-webhook-url")
 		}
 	}
-	if a.WebhookURL == "" {
+	if webhook.URL == "" {
 		return nil
 	}
-	if u, err := url.Parse(a.WebhookURL); err != nil || u.Scheme != "https" || u.Host == "" {
-		mistakes.Add("assignment-webhook-url", "%q is not an https URL with a host, as https://manager.example.com:9444 is", a.WebhookURL)
+	if u, err := url.Parse(webhook.URL); err != nil || u.Scheme != "https" || u.Host == "" {
+		mistakes.Add("assignment-webhook-url", "%q is not an https URL with a host, as https://manager.example.com:9444 is", webhook.URL)
 	}
-	if problems := validation.IsInRange(a.WebhookPort, 0, 65535); len(problems) > 0 {
-		mistakes.Add("assignment-webhook-port", "%d is not a port: %s", a.WebhookPort, strings.Join(problems, "; "))
+	if problems := validation.IsInRange(webhook.Port, 0, 65535); len(problems) > 0 {
+		mistakes.Add("assignment-webhook-port", "%d is not a port: %s", webhook.Port, strings.Join(problems, "; "))
 	}
 	return &assignment.WebhookConfig{
-		URL: a.WebhookURL, CAFile: a.WebhookCAFile, CertFile: a.WebhookCertificateFile, KeyFile: a.WebhookKey,
-		Address: net.JoinHostPort(bindAddress, strconv.Itoa(a.WebhookPort)),
+		URL: webhook.URL, CAFile: webhook.CAFile, CertFile: webhook.CertFile, KeyFile: webhook.KeyFile,
+		Address: net.JoinHostPort(bindAddress, strconv.Itoa(webhook.Port)),
 	}
 }

@@ -6,12 +6,12 @@ import (
 )
 
 func (o *Options) leaderElection(mistakes *cli.Mistakes) *tmc.LeaderElection {
-	l := o.LeaderElection
-	if !l.Enabled {
+	l := o.settings.LeaderElection
+	if !l.LeaderElect {
 		return nil
 	}
 	if l.ResourceNamespace == "" {
 		mistakes.Add("leader-elect-resource-namespace", "required with --leader-elect: the namespace of the Lease in the provider's workspace")
 	}
-	return l.Complete(o.surroundings, mistakes)
+	return cli.CompleteLeaderElection(l, o.surroundings, mistakes)
 }

@@ -40,16 +40,29 @@ func (laptop) Hostname() (string, error)        { return "host-1", nil }
 func (laptop) InCluster() (*rest.Config, error) { return nil, rest.ErrNotInCluster }
 
 func complete(arguments ...string) (*manager.Config, error) {
-	o := New()
-	o.surroundings = laptop{}
+	loaded, err := load(New, cli.Sources{}, arguments...)
+	if err != nil {
+		return nil, err
+	}
+	return loaded.Config, nil
+}
+
+func load(options func() *Options, from cli.Sources, arguments ...string) (*cli.Loaded[manager.Config], error) {
+	sections := options().Flags()
+	cli.Record(sections, &from.Typed)
 	all := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	for _, section := range o.Flags().FlagSets {
+	for _, section := range sections.FlagSets {
 		all.AddFlagSet(section)
 	}
 	if err := all.Parse(arguments); err != nil {
 		return nil, err
 	}
-	return o.Complete()
+	from.Program = "workload-manager"
+	return cli.Load(from, func() cli.Options[manager.Config] {
+		o := options()
+		o.surroundings = laptop{}
+		return o
+	})
 }
 
 func TestEachFlagHasItsEffect(t *testing.T) {
@@ -127,7 +140,8 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 
 func TestDefaultsOfHeartbeats(t *testing.T) {
 	want := heartbeat.Settings{Grace: time.Minute, TaintAfter: 5 * time.Minute, TaintThreshold: 0.55}
-	if got := New().Heartbeat; got != want {
-		t.Errorf("got %+v, want %+v", got, want)
+	config, err := complete("--kcp-kubeconfig=" + kubeconfig(t, "https://kcp.example:6443"))
+	if err != nil || config.Heartbeat != want {
+		t.Errorf("got %+v, %v, want %+v", config, err, want)
 	}
 }

@@ -13,27 +13,12 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	configv1alpha1 "github.com/kcp-dev/workload-syncer/apis/config/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/virtualworkspace"
 )
 
-// VirtualWorkspace are the flags of the virtual workspace server.
-type VirtualWorkspace struct {
-	Port                            int
-	CertFile, KeyFile, ClientCAFile string
-	UpsyncResources                 []string
-	MaxWatches, MaxRequests         int
-}
-
-func newVirtualWorkspace() VirtualWorkspace {
-	v := VirtualWorkspace{Port: 9443, MaxWatches: 1000, MaxRequests: 200}
-	for _, resource := range virtualworkspace.DefaultUpsynced() {
-		v.UpsyncResources = append(v.UpsyncResources, resource.String())
-	}
-	return v
-}
-
-func (v *VirtualWorkspace) addFlags(fs *pflag.FlagSet) {
+func addVirtualWorkspaceFlags(v *configv1alpha1.VirtualWorkspace, fs *pflag.FlagSet) {
 	fs.IntVar(&v.Port, "virtual-workspace-port", v.Port,
 		"The `port`, at --bind-address, where syncers see what is assigned to their SyncTargets. Zero is any free one.")
 	fs.StringVar(&v.CertFile, "virtual-workspace-cert-file", v.CertFile,
@@ -50,8 +35,8 @@ func (v *VirtualWorkspace) addFlags(fs *pflag.FlagSet) {
 		"How many other requests of one SyncTarget may be under way at this replica at the same time.")
 }
 
-// complete makes the configuration; nil if nothing is to be served.
-func (v *VirtualWorkspace) complete(bindAddress string, provider logicalcluster.Path, required bool, mistakes *cli.Mistakes) *virtualworkspace.Config {
+// completeVirtualWorkspace makes the configuration; nil if nothing is to be served.
+func completeVirtualWorkspace(v configv1alpha1.VirtualWorkspace, bindAddress string, provider logicalcluster.Path, required bool, mistakes *cli.Mistakes) *virtualworkspace.Config {
 	if v.CertFile == "" && v.KeyFile == "" && v.ClientCAFile == "" && !required {
 		return nil
 	}

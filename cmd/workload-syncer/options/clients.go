@@ -10,10 +10,10 @@ import (
 
 // clusterConnection returns how the physical cluster is reached.
 func (o *Options) clusterConnection(mistakes *cli.Mistakes) *rest.Config {
-	if o.Cluster.Kubeconfig != "" {
-		return o.Cluster.Load("cluster", mistakes)
+	if o.settings.Cluster.Kubeconfig != "" {
+		return cli.Client(o.settings.Cluster).Load("cluster", mistakes)
 	}
-	if o.Cluster.Context != "" {
+	if o.settings.Cluster.Context != "" {
 		mistakes.Add("cluster-context", "has no meaning without --cluster-kubeconfig: set both or none")
 	}
 	config, err := o.surroundings.InCluster()

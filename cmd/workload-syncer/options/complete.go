@@ -26,44 +26,45 @@ import (
 // Complete makes the syncer's Config. Its error is cli.Mistakes, with everything that is wrong.
 func (o *Options) Complete() (*syncer.Config, error) {
 	var mistakes cli.Mistakes
-	kcp, defaultWorkspace := o.KCP.LoadKCP(&mistakes)
+	set := o.settings
+	kcp, defaultWorkspace := cli.Client(set.KCP).LoadKCP(&mistakes)
 	cluster := o.clusterConnection(&mistakes)
-	cli.ValidateRates(o.QPS, map[string]int{"burst": o.Burst, "kcp-burst": o.KCP.Burst, "cluster-burst": o.Cluster.Burst}, &mistakes)
+	cli.ValidateRates(set.Rate.QPS, map[string]int{"burst": set.Rate.Burst, "kcp-burst": set.KCP.Burst, "cluster-burst": set.Cluster.Burst}, &mistakes)
 	config := &syncer.Config{
 		KCP:                 kcp,
 		Cluster:             cluster,
 		SyncTarget:          o.syncTarget(defaultWorkspace, kcp != nil, &mistakes),
 		Feed:                o.feed(&mistakes),
 		Filters:             o.filters(&mistakes),
-		Workers:             o.Workers,
-		ResyncPeriod:        o.ResyncPeriod,
-		HeartbeatPeriod:     o.HeartbeatPeriod,
-		StatusWindow:        o.StatusWindow,
-		NamespaceCleanDelay: o.NamespaceCleanDelay,
-		OrphanGracePeriod:   o.OrphanGracePeriod,
-		ConflictPolicy:      workloadv1alpha1.ConflictPolicy(o.ConflictPolicy),
-		Exposition:          o.Exposition,
-		EnableTracing:       o.EnableTracing,
-		EnableRecovery:      o.EnableRecovery,
+		Workers:             set.Sync.Workers,
+		ResyncPeriod:        set.Sync.ResyncPeriod.Duration,
+		HeartbeatPeriod:     set.HeartbeatPeriod.Duration,
+		StatusWindow:        set.Sync.StatusWindow.Duration,
+		NamespaceCleanDelay: set.Sync.NamespaceCleanDelay.Duration,
+		OrphanGracePeriod:   set.Sync.OrphanGracePeriod.Duration,
+		ConflictPolicy:      workloadv1alpha1.ConflictPolicy(set.Sync.ConflictPolicy),
+		Exposition:          cli.CompleteServing(set.Serving, &mistakes),
+		EnableTracing:       set.Tracing.Enabled,
+		EnableRecovery:      set.Recovery.Enabled,
+		Features:            gates().Complete(set.FeatureGates, &mistakes),
 	}
 	config.LeaderElection = o.leaderElection(config.SyncTarget, &mistakes)
 	o.validateWork(&mistakes)
-	o.Validate(&mistakes)
-	cli.ValidateLogging(o.Logging, &mistakes)
-	if err := mistakes.Final(o.unparsed); err != nil {
+	cli.ValidateLogging(&set.Logging, &mistakes)
+	if err := mistakes.AsError(); err != nil {
 		return nil, err
 	}
 
-	o.KCP.Limit(kcp, o.QPS, o.Burst)
-	o.Cluster.Limit(cluster, o.QPS, o.Burst)
-	kcp.UserAgent, cluster.UserAgent = o.UserAgent, o.UserAgent
+	cli.Client(set.KCP).Limit(kcp, set.Rate.QPS, set.Rate.Burst)
+	cli.Client(set.Cluster).Limit(cluster, set.Rate.QPS, set.Rate.Burst)
+	kcp.UserAgent, cluster.UserAgent = o.userAgent, o.userAgent
 	config.CredentialFiles, config.Reread = o.credentialFiles(), o.reread
 	return config, nil
 }
 
 // credentialFiles are the kubeconfigs that the connections come from; in a cluster one comes from none.
 func (o *Options) credentialFiles() []string {
-	return slices.DeleteFunc([]string{o.KCP.Kubeconfig, o.Cluster.Kubeconfig}, func(file string) bool { return file == "" })
+	return slices.DeleteFunc([]string{o.settings.KCP.Kubeconfig, o.settings.Cluster.Kubeconfig}, func(file string) bool { return file == "" })
 }
 
 // reread makes the connections anew from files that may have changed.
@@ -78,19 +79,19 @@ func (o *Options) reread() (kcp, cluster *rest.Config, err error) {
 // syncTarget names the target. The default workspace holds unless a flag says otherwise; nobody is asked for a workspace
 // while it is unknown what the kubeconfig would have said.
 func (o *Options) syncTarget(defaultWorkspace logicalcluster.Path, kubeconfigRead bool, mistakes *cli.Mistakes) syncer.SyncTargetRef {
-	ref := syncer.SyncTargetRef{Name: o.SyncTargetName, UID: types.UID(o.SyncTargetUID), Workspace: defaultWorkspace}
-	if o.SyncTargetName == "" {
+	ref := syncer.SyncTargetRef{Name: o.settings.SyncTarget.Name, UID: types.UID(o.settings.SyncTarget.UID), Workspace: defaultWorkspace}
+	if o.settings.SyncTarget.Name == "" {
 		mistakes.Add("sync-target-name", "required: the name of the SyncTarget that this syncer serves, see kubectl workload status")
-	} else if problems := apivalidation.NameIsDNSSubdomain(o.SyncTargetName, false); len(problems) > 0 {
-		mistakes.Add("sync-target-name", "%q is not a name: %s", o.SyncTargetName, strings.Join(problems, "; "))
+	} else if problems := apivalidation.NameIsDNSSubdomain(o.settings.SyncTarget.Name, false); len(problems) > 0 {
+		mistakes.Add("sync-target-name", "%q is not a name: %s", o.settings.SyncTarget.Name, strings.Join(problems, "; "))
 	}
 
-	flag, typed := "sync-target-workspace", o.SyncTargetWorkspace
-	if typed == "" && o.WorkspaceCluster != "" {
-		flag, typed = "workspace-cluster", o.WorkspaceCluster
+	flag, typed := "sync-target-workspace", o.settings.SyncTarget.Workspace
+	if typed == "" && o.workspaceCluster != "" {
+		flag, typed = "workspace-cluster", o.workspaceCluster
 	}
-	if o.WorkspaceCluster != "" && o.WorkspaceCluster != typed {
-		mistakes.Add("workspace-cluster", "%q contradicts --sync-target-workspace %q, of which it is another name: drop one", o.WorkspaceCluster, typed)
+	if o.workspaceCluster != "" && o.workspaceCluster != typed {
+		mistakes.Add("workspace-cluster", "%q contradicts --sync-target-workspace %q, of which it is another name: drop one", o.workspaceCluster, typed)
 	}
 	if typed == "" {
 		if defaultWorkspace.Empty() && kubeconfigRead {
@@ -102,35 +103,35 @@ func (o *Options) syncTarget(defaultWorkspace logicalcluster.Path, kubeconfigRea
 	if !valid {
 		mistakes.Add(flag, "%q is not a workspace path or logical cluster, as root:team-a is", typed)
 	}
-	ref.Workspace = workspace
+	ref.Workspace, o.settings.SyncTarget.Workspace = workspace, typed
 	return ref
 }
 
 func (o *Options) feed(mistakes *cli.Mistakes) syncer.FeedConfig {
-	feed := syncer.FeedConfig{Kind: syncer.FeedKind(o.Feed), URLs: o.FeedURLs}
+	feed := syncer.FeedConfig{Kind: syncer.FeedKind(o.settings.Feed.Kind), URLs: o.settings.Feed.URLs}
 	switch feed.Kind {
 	case syncer.FeedWorkspace:
-		if len(o.FeedURLs) > 0 {
+		if len(o.settings.Feed.URLs) > 0 {
 			mistakes.Add("feed-urls", "has no meaning with --feed=%s: add --feed=%s or drop it", syncer.FeedWorkspace, syncer.FeedAssigned)
 		}
 	case syncer.FeedAssigned:
-		for _, raw := range o.FeedURLs {
+		for _, raw := range o.settings.Feed.URLs {
 			if parsed, err := url.Parse(raw); err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
 				mistakes.Add("feed-urls", "%q is not a URL, as https://kcp.example.com:6443/services/apiexport/<cluster>/<export> is", raw)
 			}
 		}
 	default:
-		mistakes.Add("feed", "%q is not known: one of %s, %s", o.Feed, syncer.FeedWorkspace, syncer.FeedAssigned)
+		mistakes.Add("feed", "%q is not known: one of %s, %s", o.settings.Feed.Kind, syncer.FeedWorkspace, syncer.FeedAssigned)
 	}
 	return feed
 }
 
 func (o *Options) filters(mistakes *cli.Mistakes) syncer.Filters {
 	filters := syncer.Filters{
-		Namespaces: selector("namespace-selectors", o.NamespaceSelectors, mistakes),
-		Labels:     selector("label-selectors", o.LabelSelectors, mistakes),
+		Namespaces: selector("namespace-selectors", o.settings.Filters.NamespaceSelectors, mistakes),
+		Labels:     selector("label-selectors", o.settings.Filters.LabelSelectors, mistakes),
 	}
-	for _, typed := range o.ResourceFilters {
+	for _, typed := range o.settings.Filters.Resources {
 		resource := schema.ParseGroupResource(strings.TrimSpace(typed))
 		if !isGroupResource(resource) {
 			mistakes.Add("resource-filters", "%q is not a resource: give its plural in lower case, followed by a dot and its group unless that is the core group, such as deployments.apps or configmaps", typed)
@@ -163,8 +164,8 @@ func selector(flag string, typed []string, mistakes *cli.Mistakes) labels.Select
 }
 
 func (o *Options) leaderElection(target syncer.SyncTargetRef, mistakes *cli.Mistakes) *tmc.LeaderElection {
-	l := o.LeaderElection
-	if !l.Enabled {
+	l := o.settings.LeaderElection
+	if !l.LeaderElect {
 		return nil
 	}
 	if l.ResourceNamespace == "" {
@@ -176,7 +177,7 @@ func (o *Options) leaderElection(target syncer.SyncTargetRef, mistakes *cli.Mist
 	if l.ResourceName == "" {
 		l.ResourceName = leaseName(target)
 	}
-	return l.Complete(o.surroundings, mistakes)
+	return cli.CompleteLeaderElection(l, o.surroundings, mistakes)
 }
 
 // leaseName is the same for all replicas that serve one target, and differs between targets: several syncers may run in
@@ -187,23 +188,24 @@ func leaseName(target syncer.SyncTargetRef) string {
 }
 
 func (o *Options) validateWork(mistakes *cli.Mistakes) {
-	if o.Workers < 1 {
-		mistakes.Add("workers", "%d would do no work: give at least 1", o.Workers)
+	sync, heartbeat := o.settings.Sync, o.settings.HeartbeatPeriod.Duration
+	if sync.Workers < 1 {
+		mistakes.Add("workers", "%d would do no work: give at least 1", sync.Workers)
 	}
-	if o.HeartbeatPeriod < time.Second {
-		mistakes.Add("heartbeat-period", "%s is too short: give at least 1s", o.HeartbeatPeriod)
+	if heartbeat < time.Second {
+		mistakes.Add("heartbeat-period", "%s is too short: give at least 1s", heartbeat)
 	}
 	for flag, period := range map[string]time.Duration{
-		"resync-period":         o.ResyncPeriod,
-		"status-window":         o.StatusWindow,
-		"namespace-clean-delay": o.NamespaceCleanDelay,
-		"orphan-grace-period":   o.OrphanGracePeriod,
+		"resync-period":         sync.ResyncPeriod.Duration,
+		"status-window":         sync.StatusWindow.Duration,
+		"namespace-clean-delay": sync.NamespaceCleanDelay.Duration,
+		"orphan-grace-period":   sync.OrphanGracePeriod.Duration,
 	} {
 		if period < 0 {
 			mistakes.Add(flag, "%s is negative: give 0 or more", period)
 		}
 	}
-	if !slices.Contains(workloadv1alpha1.ConflictPolicies, workloadv1alpha1.ConflictPolicy(o.ConflictPolicy)) {
-		mistakes.Add("conflict-policy", "%q is not known: one of %s", o.ConflictPolicy, joined(workloadv1alpha1.ConflictPolicies, ", "))
+	if !slices.Contains(workloadv1alpha1.ConflictPolicies, workloadv1alpha1.ConflictPolicy(sync.ConflictPolicy)) {
+		mistakes.Add("conflict-policy", "%q is not known: one of %s", sync.ConflictPolicy, joined(workloadv1alpha1.ConflictPolicies, ", "))
 	}
 }

@@ -83,16 +83,34 @@ func (f fakeSurroundings) InCluster() (*rest.Config, error) {
 
 // complete does with a command line what the command does.
 func complete(around fakeSurroundings, arguments ...string) (*syncer.Config, error) {
-	o := New()
-	o.surroundings = around
+	return completeFrom(around, cli.Sources{}, arguments...)
+}
+
+// completeFrom also has a configuration file and an environment.
+func completeFrom(around fakeSurroundings, from cli.Sources, arguments ...string) (*syncer.Config, error) {
+	loaded, err := load(around, from, arguments...)
+	if err != nil {
+		return nil, err
+	}
+	return loaded.Config, nil
+}
+
+func load(around fakeSurroundings, from cli.Sources, arguments ...string) (*cli.Loaded[syncer.Config], error) {
+	sections := New().Flags()
+	cli.Record(sections, &from.Typed)
 	all := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	for _, section := range o.Flags().FlagSets {
+	for _, section := range sections.FlagSets {
 		all.AddFlagSet(section)
 	}
 	if err := all.Parse(arguments); err != nil {
 		return nil, err
 	}
-	return o.Complete()
+	from.Program = "workload-syncer"
+	return cli.Load(from, func() cli.Options[syncer.Config] {
+		o := New()
+		o.surroundings = around
+		return o
+	})
 }
 
 // compareConfigs compares what a command line can change.
@@ -105,7 +123,7 @@ var compareConfigs = cmp.Options{
 		return map[string]any{"host": c.Host, "token": c.BearerToken, "qps": c.QPS, "burst": c.Burst, "agent": c.UserAgent}
 	}),
 	cmpopts.IgnoreFields(tmc.LeaderElection{}, "Identity"),
-	cmpopts.IgnoreFields(syncer.Config{}, "Reread", "CredentialFiles"), // see TestReread
+	cmpopts.IgnoreFields(syncer.Config{}, "Reread", "CredentialFiles", "Source"), // see TestReread
 	cmpopts.EquateEmpty(),
 }
 
@@ -124,8 +142,8 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &syncer.Config{
-		KCP:                 &rest.Config{Host: "https://kcp.example:6443", BearerToken: "token-team", QPS: -1, UserAgent: "workload-syncer"},
-		Cluster:             &rest.Config{Host: "https://east.example:6443", BearerToken: "token-east", QPS: -1, UserAgent: "workload-syncer"},
+		KCP:                 &rest.Config{Host: "https://kcp.example:6443", BearerToken: "token-team", QPS: -1, UserAgent: cli.UserAgent("workload-syncer")},
+		Cluster:             &rest.Config{Host: "https://east.example:6443", BearerToken: "token-east", QPS: -1, UserAgent: cli.UserAgent("workload-syncer")},
 		SyncTarget:          syncer.SyncTargetRef{Workspace: logicalcluster.NewPath("root:team-a"), Name: "east"},
 		Feed:                syncer.FeedConfig{Kind: syncer.FeedWorkspace},
 		Workers:             32,
@@ -137,6 +155,7 @@ func TestDefaults(t *testing.T) {
 		ConflictPolicy:      workloadv1alpha1.ConflictFail,
 		Exposition:          tmc.Exposition{BindAddress: "0.0.0.0", MetricsPort: 8080, HealthPort: 8081, EnableMetrics: true, EnableHealth: true},
 		EnableRecovery:      true,
+		Features:            tmc.Features{syncer.FeaturePublishAPIs: {Stage: "BETA", Enabled: true}},
 	}
 	if diff := cmp.Diff(want, config, compareConfigs); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -207,6 +226,9 @@ var flagCases = []flagCase{
 	{"no health", []string{"--enable-tmc-health=false"}, func(_ *testing.T, c *syncer.Config) { c.EnableHealth = false }},
 	{"tracing", []string{"--enable-tmc-tracing"}, func(_ *testing.T, c *syncer.Config) { c.EnableTracing = true }},
 	{"no recovery", []string{"--enable-tmc-recovery=false"}, func(_ *testing.T, c *syncer.Config) { c.EnableRecovery = false }},
+	{"a feature less", []string{"--feature-gates=PublishAPIs=false"}, func(_ *testing.T, c *syncer.Config) {
+		c.Features = tmc.Features{syncer.FeaturePublishAPIs: {Stage: "BETA"}}
+	}},
 	{"leader election", []string{"--leader-elect", "--leader-elect-resource-namespace=ns"}, func(_ *testing.T, c *syncer.Config) {
 		c.LeaderElection = &tmc.LeaderElection{
 			Namespace: "ns", Name: leaseName(c.SyncTarget),
@@ -246,8 +268,11 @@ func TestFlags(t *testing.T) {
 
 // A flag that nothing observes does nothing.
 func TestEveryFlagHasACase(t *testing.T) {
-	observed := map[string]bool{"logging-format": true, "v": true, "vmodule": true, "log-flush-frequency": true} // TestLoggingFlags
-	arguments := newFixture(t).arguments()                                                                       // TestDefaults
+	observed := map[string]bool{
+		"logging-format": true, "v": true, "vmodule": true, "log-flush-frequency": true, // TestLoggingFlags
+		"config": true, "print-config": true, // TestPrecedence, TestPrintedConfiguration
+	}
+	arguments := newFixture(t).arguments() // TestDefaults
 	for _, tc := range flagCases {
 		arguments = append(arguments, tc.arguments...)
 	}
@@ -270,8 +295,9 @@ func TestLoggingFlags(t *testing.T) {
 	if err := fs.Parse([]string{"--logging-format=json", "-v=4", "--vmodule=a=1", "--log-flush-frequency=9s"}); err != nil {
 		t.Fatal(err)
 	}
-	if o.Logging.Format != "json" || o.Logging.Verbosity != 4 || len(o.Logging.VModule) != 1 || o.Logging.FlushFrequency.Duration.Duration != 9*time.Second {
-		t.Errorf("got %+v", o.Logging)
+	logging := o.Logging()
+	if logging.Format != "json" || logging.Verbosity != 4 || len(logging.VModule) != 1 || logging.FlushFrequency.Duration.Duration != 9*time.Second {
+		t.Errorf("got %+v", logging)
 	}
 }
 
@@ -352,6 +378,7 @@ func TestMistakes(t *testing.T) {
 		{"not a resource", []string{"--resource-filters=Deployment"}, []string{"resource-filters", `"Deployment"`, "deployments.apps"}},
 		{"not a selector", []string{"--label-selectors=a==b==c"}, []string{"label-selectors", `"a==b==c"`}},
 		{"not a namespace selector", []string{"--namespace-selectors=in in"}, []string{"namespace-selectors", `"in in"`}},
+		{"no such feature", []string{"--feature-gates=Magic=true"}, []string{"feature-gates", "Magic", "PublishAPIs"}},
 		{"no workers", []string{"--workers=0"}, []string{"workers", "at least 1"}},
 		{"not a number", []string{"--workers=many"}, []string{"workers", `"many" is not a valid int`}},
 		{"a heartbeat too fast", []string{"--heartbeat-period=1ms"}, []string{"heartbeat-period", "1ms", "at least 1s"}},

@@ -13,6 +13,9 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/virtualworkspace"
 )
 
+// FeatureAssignmentWebhook assigns objects at their creation, if the webhook is configured.
+const FeatureAssignmentWebhook = "AssignmentWebhook"
+
 // Config is what a Manager needs to run: validated and complete. It is made by the command's options.
 type Config struct {
 	// KCP reaches the front-proxy or shard of kcp: its Host has no /clusters path. Its credentials hold for the
@@ -53,6 +56,12 @@ type Config struct {
 
 	// EnableTracing and EnableRecovery switch parts of the tmc infrastructure.
 	EnableTracing, EnableRecovery bool
+
+	// Features that are switched by name.
+	Features tmc.Features
+
+	// Source is where all this comes from, and comes from again.
+	Source tmc.ConfigSource[Config]
 }
 
 // Assignment is how objects get to the selected targets.

@@ -65,6 +65,7 @@ type Manager struct {
 func New(config Config) (*Manager, error) {
 	m := &Manager{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-manager"), health: tmc.NewHealth()}
 	m.metrics = fleet.NewMetrics(m.registry)
+	config.Features.Register(m.registry)
 	m.placements = placement.NewMetrics(m.registry)
 	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{Name: "workload_manager_leader", Help: "1 if this replica is the one that works."})
 	m.registry.MustRegister(m.leader)

@@ -14,6 +14,9 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
+// FeaturePublishAPIs tells the workload manager which types the cluster serves, so that its tenants can have them too.
+const FeaturePublishAPIs = "PublishAPIs"
+
 // Config is what a Syncer needs to run: validated and complete. It is made by the command's options.
 type Config struct {
 	// KCP reaches the front-proxy or shard of kcp: its Host has no /clusters path. It needs the right to the
@@ -60,6 +63,12 @@ type Config struct {
 
 	// EnableTracing and EnableRecovery switch parts of the tmc infrastructure.
 	EnableTracing, EnableRecovery bool
+
+	// Features that are switched by name.
+	Features tmc.Features
+
+	// Source is where all this comes from, and comes from again.
+	Source tmc.ConfigSource[Config]
 }
 
 // SyncTargetRef names a SyncTarget.

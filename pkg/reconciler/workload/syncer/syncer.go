@@ -74,6 +74,7 @@ type Syncer struct {
 func New(config Config) (*Syncer, error) {
 	s := &Syncer{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-syncer")}
 	s.metrics = NewMetrics(s.registry)
+	config.Features.Register(s.registry)
 	s.queues = tmc.NewQueueMetrics(s.registry)
 	s.registry.MustRegister(newObjectsCollector(s.statuses))
 	s.progress = tmc.NewWatermark(s.clock, stuckAfter)
@@ -302,7 +303,7 @@ func (s *Syncer) newFeed(ctx context.Context, t target, spec *watchedTarget) (*f
 // newPublisher tells the workload manager which types the cluster serves. Where a workspace is all that is served there is
 // no manager, and nobody would read it: it is nil.
 func (s *Syncer) newPublisher(t target, spec *watchedTarget) *publish.Publisher {
-	if s.config.Feed.Kind != FeedAssigned {
+	if s.config.Feed.Kind != FeedAssigned || !s.config.Features.Enabled(FeaturePublishAPIs) {
 		return nil
 	}
 	return publish.New(publish.Options{
