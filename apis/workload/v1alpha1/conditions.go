@@ -34,6 +34,9 @@ const (
 	// Status False. Another live SyncTarget of this workspace already claims all its objects with the workspace feed.
 	// Use --feed=assigned for both, or a workspace of its own for each.
 	ReasonWorkspaceClaimed = "WorkspaceClaimed"
+	// Status False. A worker of the syncer, or its engine, hangs and will not go on by itself: /livez fails, and Kubernetes
+	// restarts the syncer. The message names the component. Restart it yourself if nothing else does.
+	ReasonSyncerStuck = "SyncerStuck"
 	// Status Unknown. The syncer has not been heard of for too long, so what it said last no longer counts.
 	ReasonSyncerUnknown = "SyncerUnknown"
 )
@@ -52,6 +55,20 @@ const (
 	// Status True. The heartbeat is renewed, but the clocks of kcp and of the physical cluster differ by more than
 	// a minute. The message tells by how much.
 	ReasonClockSkew = "ClockSkew"
+)
+
+// Condition ComponentsHealthy of a SyncTarget: the syncer's components that no other condition tells of are healthy, as its
+// probes have it; SyncerStuck here is the same as in SyncerReady. The message names those that are not, the worst first; it
+// says what they said when it began. Written by the syncer.
+const (
+	ConditionComponentsHealthy = "ComponentsHealthy"
+
+	// Status True. All of them are healthy.
+	ReasonComponentsRunning = "ComponentsRunning"
+	// Status False. Some are not ready, and with them the syncer is not.
+	ReasonComponentsNotReady = "ComponentsNotReady"
+	// Status False. Some do only a part of their duty. All others work.
+	ReasonComponentsDegraded = "ComponentsDegraded"
 )
 
 // Condition APIsReady of a SyncTarget: the resources of the supported APIExports are synced. Written by the syncer;

@@ -218,7 +218,7 @@ func TestA50ManagersProbesTellTheTruth(t *testing.T) {
 	}
 	link.Cut()
 	harness.Eventually(t, probe("/readyz", http.StatusInternalServerError, "[-]kcp"))
-	harness.Remains(t, 10*time.Second, probe("/livez", http.StatusOK, "[+]workers"))
+	harness.Remains(t, 10*time.Second, probe("/livez", http.StatusOK, "[+]reconciler/heartbeat"))
 	if err := link.Restore(); err != nil {
 		t.Fatal(err)
 	}

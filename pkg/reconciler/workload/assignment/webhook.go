@@ -36,9 +36,12 @@ type WebhookConfig struct {
 // and when it cannot be asked, or does not know where an object is to be, the object is created without, and assigned by a
 // patch like any other.
 type Webhook struct {
-	config  WebhookConfig
-	metrics *Metrics
-	part    tmc.Part
+	config      WebhookConfig
+	metrics     *Metrics
+	part        tmc.Part
+	certificate *tmc.Certificate
+	// unregistered is why kcp does not ask, nil if it does or this replica does not lead.
+	unregistered atomic.Pointer[error]
 	// controller answers while this replica leads.
 	controller atomic.Pointer[Controller]
 }
@@ -52,13 +55,35 @@ func NewWebhook(config WebhookConfig, metrics *Metrics, c clock.PassiveClock) (*
 	if err != nil {
 		return nil, err
 	}
-	w := &Webhook{config: config, metrics: metrics}
+	w := &Webhook{config: config, metrics: metrics, certificate: certificate}
 	w.part, _, err = tmc.ServeTLSPart("webhook", config.Address, certificate.TLS(), http.HandlerFunc(w.serveHTTP))
 	return w, err
 }
 
 // Part serves. It runs in every replica: one that does not lead knows nothing, and says so at once.
 func (w *Webhook) Part() tmc.Part { return w.part }
+
+// Check is for the probes. Without the webhook objects are assigned all the same, later.
+func (w *Webhook) Check(ctx context.Context) error {
+	if err := w.certificate.Check(ctx); err != nil {
+		return tmc.Degraded(err)
+	}
+	if err := w.unregistered.Load(); err != nil {
+		return tmc.Degraded(*err)
+	}
+	return nil
+}
+
+// noteRegistration remembers what came of having kcp ask.
+func (w *Webhook) noteRegistration(err error) {
+	switch {
+	case w == nil:
+	case err == nil:
+		w.unregistered.Store(nil)
+	default:
+		w.unregistered.Store(&err)
+	}
+}
 
 // answerFrom has the controller answer until ctx is done.
 func (w *Webhook) answerFrom(ctx context.Context, c *Controller) {
@@ -68,6 +93,7 @@ func (w *Webhook) answerFrom(ctx context.Context, c *Controller) {
 	w.controller.Store(c)
 	<-ctx.Done()
 	w.controller.CompareAndSwap(c, nil)
+	w.noteRegistration(nil) // the next leader's to tell
 }
 
 // maxReview bounds what is read of a request: kcp accepts no larger objects.

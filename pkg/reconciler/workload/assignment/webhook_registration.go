@@ -36,7 +36,11 @@ func (c *Controller) keepRegistered(ctx context.Context) {
 	client := c.deps.Fleet.Workspace(c.deps.Provider).Resource(webhookConfigurations)
 	for {
 		wait := registrationPeriod
-		if err := c.register(ctx, client); err != nil && ctx.Err() == nil {
+		err := c.register(ctx, client)
+		if ctx.Err() == nil {
+			c.deps.Webhook.noteRegistration(err)
+		}
+		if err != nil && ctx.Err() == nil {
 			klog.FromContext(ctx).Error(err, "Keeping the webhook registered", "retryAfter", discoveryRetry.String())
 			wait = discoveryRetry
 		} else if err == nil && c.deps.Webhook == nil {

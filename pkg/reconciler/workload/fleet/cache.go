@@ -275,6 +275,17 @@ func (c *resourceCache) Problem() error {
 	return nil
 }
 
+// check fails until everything was listed. A resource that kcp refuses to list is not waited for: it degrades itself alone.
+func (c *resourceCache) check(context.Context) error {
+	if err := c.Problem(); err != nil {
+		return tmc.Degraded(fmt.Errorf("%w (%s)", err, tmc.CategoryOf(err).Hint()))
+	}
+	if !c.Synced() {
+		return fmt.Errorf("%s: not everything has been listed yet", c.id)
+	}
+	return nil
+}
+
 func (c *resourceCache) size() int {
 	n := 0
 	for _, shard := range c.shards {

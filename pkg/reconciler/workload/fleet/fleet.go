@@ -29,9 +29,9 @@ type Deps struct {
 	Metrics *Metrics
 	// Gates are waited for before each pass of a loop.
 	Gates []func(context.Context) error
-	// Progress tells of passes that hang.
-	Progress *tmc.Watermark
-	Clock    clock.WithTicker
+	// Health tells of resources that cannot be listed, and of reconcilers that are stuck. It may be nil.
+	Health *tmc.Health
+	Clock  clock.WithTicker
 }
 
 // Fleet is what all reconcilers share while the virtual workspaces stay the same.
@@ -41,8 +41,10 @@ type Fleet struct {
 	sources    map[string][]*source
 	paths      *paths
 
-	lock    sync.Mutex
-	caches  map[resourceID]cacheEntry
+	lock   sync.Mutex
+	caches map[resourceID]cacheEntry
+	// checks are those of the loops, which are told while the fleet runs.
+	checks  []tmc.Check
 	running context.Context //nolint:containedctx // set while the fleet runs, for caches that are asked for later
 	wait    sync.WaitGroup
 
@@ -117,7 +119,16 @@ func (f *Fleet) Run(ctx context.Context) error {
 	for _, entry := range f.caches {
 		f.startLocked(entry.resourceCache)
 	}
+	var told []func()
+	for _, check := range f.checks {
+		told = append(told, f.tell(check))
+	}
 	f.lock.Unlock()
+	defer func() {
+		for _, unregister := range told {
+			unregister()
+		}
+	}()
 	f.deps.Metrics.follow(f)
 	defer f.deps.Metrics.unfollow(f)
 	<-ctx.Done()
@@ -133,11 +144,21 @@ func (f *Fleet) startLocked(c *resourceCache) {
 	if f.running == nil || f.running.Err() != nil || c.stop != nil {
 		return
 	}
-	var ctx context.Context
-	ctx, c.stop = context.WithCancel(f.running)
+	ctx, cancel := context.WithCancel(f.running)
+	c.stop = cancel
+	unregister := f.tell(tmc.Check{Name: "resource/" + c.id.export + "/" + c.id.gvr.GroupResource().String(), Run: c.check})
+	f.wait.Go(func() { <-ctx.Done(); unregister() })
 	for _, shard := range c.shards {
 		f.wait.Go(func() { shard.informer.RunWithContext(ctx) })
 	}
+}
+
+// tell has the probes ask the check, until the function that it returns is called.
+func (f *Fleet) tell(check tmc.Check) (unregister func()) {
+	if f.deps.Health == nil {
+		return func() {}
+	}
+	return f.deps.Health.Register(check)
 }
 
 // Forget stops to watch a resource. Whoever has its cache must not use it any more.
@@ -176,19 +197,6 @@ func (f *Fleet) Discovery(ctx context.Context, export string) ([]discovery.Disco
 // Workspace reaches a workspace as the manager itself, not through an export: for the provider's own objects.
 func (f *Fleet) Workspace(path logicalcluster.Path) dynamic.Interface {
 	return f.workspaces.Cluster(path)
-}
-
-// Pending names a resource that has not been listed yet, nil if there is none. One that kcp refuses to list is not waited
-// for: it degrades itself alone, and the metrics tell of it.
-func (f *Fleet) Pending() error {
-	f.lock.Lock()
-	defer f.lock.Unlock()
-	for _, entry := range f.caches {
-		if !entry.Synced() && entry.Problem() == nil {
-			return fmt.Errorf("%s: not everything has been listed yet", entry.id)
-		}
-	}
-	return nil
 }
 
 // locate remembers on which shard a logical cluster lives.

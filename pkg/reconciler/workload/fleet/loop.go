@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -21,13 +23,14 @@ type Loop[K comparable] struct {
 	seen map[K]time.Time
 }
 
-// NewLoop makes the loop of the reconciler of that name, with the fleet's metrics, gates and watermark. Process runs one
+// NewLoop makes the loop of the reconciler of that name, with the fleet's metrics, gates and health. Process runs one
 // pass over a key and says when to look again without being asked; zero for not.
 func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process func(context.Context, K) (again time.Duration, err error)) *Loop[K] {
 	l := &Loop[K]{fleet: f, reconciler: reconciler, seen: map[K]time.Time{}}
 	lag := f.deps.Metrics.lag.WithLabelValues(reconciler)
+	progress := tmc.NewWatermark(f.deps.Clock, tmc.StuckAfter)
 	l.Loop = tmc.NewLoop(tmc.LoopOptions[K]{
-		Name: reconciler, Workers: workers, Gates: f.deps.Gates, Progress: f.deps.Progress, Queues: f.deps.Metrics.queues,
+		Name: reconciler, Workers: workers, Gates: f.deps.Gates, Progress: progress, Queues: f.deps.Metrics.queues,
 		Process: func(ctx context.Context, key K) (time.Duration, error) {
 			since := l.take(key)
 			again, err := process(ctx, key)
@@ -45,7 +48,23 @@ func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process fun
 			tmc.LogFailure(ctx, failure)
 		},
 	})
+	f.checkLoop(tmc.Check{Name: "reconciler/" + reconciler, Kind: tmc.Liveness, Run: func(ctx context.Context) error {
+		if err := errors.Join(progress.Check(ctx), l.Stalled(f.deps.Clock.Now())); err != nil {
+			return err
+		}
+		if waiting := l.Len(); waiting > 0 && !l.Running() {
+			return tmc.Degraded(fmt.Errorf("%d keys wait until all that it depends on has been listed", waiting))
+		}
+		return nil
+	}})
 	return l
+}
+
+// checkLoop has the probes ask the check while the fleet runs.
+func (f *Fleet) checkLoop(check tmc.Check) {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	f.checks = append(f.checks, check)
 }
 
 // Run works until ctx is done, and returns when every worker has stopped.

@@ -105,9 +105,15 @@ func (j *Judgement) judgeSilence(o Observed, s Settings) {
 	j.set(o, metav1.Condition{
 		Type: workloadv1alpha1.ConditionHeartbeatHealthy, Status: metav1.ConditionUnknown, Reason: workloadv1alpha1.ReasonHeartbeatExpired, Message: message,
 	})
-	if !saidGoodbye(o.Target.Status.Conditions) { // that still counts, and lets another syncer take over at once
+	if saidGoodbye(o.Target.Status.Conditions) { // that still counts, and lets another syncer take over at once
+		return
+	}
+	for _, t := range []string{workloadv1alpha1.ConditionSyncerReady, workloadv1alpha1.ConditionComponentsHealthy} {
+		if t == workloadv1alpha1.ConditionComponentsHealthy && meta.FindStatusCondition(j.Conditions, t) == nil {
+			continue // an older syncer does not tell
+		}
 		j.set(o, metav1.Condition{
-			Type: workloadv1alpha1.ConditionSyncerReady, Status: metav1.ConditionUnknown, Reason: workloadv1alpha1.ReasonSyncerUnknown,
+			Type: t, Status: metav1.ConditionUnknown, Reason: workloadv1alpha1.ReasonSyncerUnknown,
 			Message: "the syncer has not been heard of for too long, so what it said last no longer counts",
 		})
 	}

@@ -77,9 +77,6 @@ type Assignment struct {
 const (
 	// stopTimeout bounds an orderly stop. Whatever is not done by then is done by the next leader.
 	stopTimeout = 4 * time.Second
-	// stuckAfter is how long one pass may take before the process counts as stuck: far longer than every time-out that
-	// a pass can run into.
-	stuckAfter = 5 * time.Minute
 	// linkFreshness is how long kcp counts as reachable without being heard of.
 	linkFreshness = 30 * time.Second
 )

@@ -46,7 +46,6 @@ type Manager struct {
 	tracing    *tmc.Tracing
 	kcp        *tmc.Link
 	renewal    tmc.Renewal[*rest.Config]
-	progress   *tmc.Watermark
 	servers    []tmc.Part
 
 	// views are the metrics of the virtual workspace server.
@@ -58,7 +57,6 @@ type Manager struct {
 	leases    kubernetes.Interface
 	phase     atomic.Value // string, for readyz
 	endpoints atomic.Pointer[fleet.Endpoints]
-	fleet     atomic.Pointer[fleet.Fleet]
 }
 
 // New connects nothing yet, but listens: a port that is taken is an error here.
@@ -71,7 +69,6 @@ func New(config Config) (*Manager, error) {
 	m.registry.MustRegister(m.leader)
 	m.views = virtualworkspace.NewMetrics(m.registry)
 	m.heartbeats = heartbeat.NewMetrics(m.registry)
-	m.progress = tmc.NewWatermark(m.clock, stuckAfter)
 	m.phase.Store("starting")
 	var err error
 	if m.tracing, err = tmc.NewTracing(context.Background(), "workload-manager", config.EnableTracing); err != nil {
@@ -93,6 +90,7 @@ func New(config Config) (*Manager, error) {
 			return nil, err
 		}
 		m.servers = append(m.servers, m.webhook.Part())
+		m.health.Register(tmc.Check{Name: "webhook", Run: m.webhook.Check})
 	}
 	return m, nil
 }
@@ -114,16 +112,16 @@ func (m *Manager) connect(config *rest.Config) error {
 	return nil
 }
 
-// registerChecks tells the probes what to ask.
+// registerChecks tells the probes what to ask. The fleet adds a check for each reconciler and for each resource that it
+// watches, and whatever else runs its own.
 //
-// Live is only what a restart would mend: a pass that hangs. Ready is whether this replica does its duty, or could: a
-// standby is ready when it reaches kcp.
+// Live is only what a restart would mend: a pass that hangs, workers that take nothing. Ready is whether this replica does its
+// duty, or could: a standby is ready when it reaches kcp.
 func (m *Manager) registerChecks() {
-	m.health.Register(tmc.Check{Name: "workers", Kind: tmc.Liveness, Run: m.progress.Check})
+	tmc.NewHealthMetrics(m.registry, m.health)
 	m.health.Register(m.kcp.Connection().Check("kcp", linkFreshness, m.kcp.Probe))
 	m.health.Register(tmc.Check{Name: "phase", Run: m.checkPhase})
 	m.health.Register(tmc.Check{Name: "endpoints", Run: m.checkEndpoints})
-	m.health.Register(tmc.Check{Name: "resources", Run: m.checkResources})
 }
 
 func (m *Manager) checkPhase(context.Context) error {
@@ -140,14 +138,6 @@ func (m *Manager) checkEndpoints(ctx context.Context) error {
 		return endpoints.Check(ctx)
 	}
 	return errors.New("the APIExportEndpointSlices are not followed yet")
-}
-
-// checkResources fails until everything was listed. A standby has nothing to list.
-func (m *Manager) checkResources(context.Context) error {
-	if f := m.fleet.Load(); f != nil {
-		return f.Pending()
-	}
-	return nil
 }
 
 // Run works until ctx is done, and then stops in order within a few seconds. An error before that is final.
@@ -178,6 +168,7 @@ func (m *Manager) work(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		defer m.health.Register(tmc.Check{Name: "virtual-workspace", Run: server.Check})()
 		parts = append(parts, tmc.Part{Name: "virtual workspace", Run: server.Run})
 	}
 	if m.config.VirtualWorkspaceOnly {
@@ -212,7 +203,7 @@ func (m *Manager) campaign(ctx context.Context, endpoints *fleet.Endpoints) erro
 	if m.config.LeaderElection == nil {
 		return orStopped(ctx, lead(ctx))
 	}
-	return orStopped(ctx, m.config.LeaderElection.Campaign(ctx, m.leases.CoordinationV1(), func() { m.phase.Store(phaseStandby) }, lead))
+	return orStopped(ctx, m.config.LeaderElection.Campaign(ctx, m.health, m.leases.CoordinationV1(), func() { m.phase.Store(phaseStandby) }, lead))
 }
 
 // lead runs the reconcilers, anew whenever the virtual workspaces change.
@@ -238,7 +229,7 @@ var errURLsChanged = errors.New("the virtual workspaces of the APIExports change
 // serveFleet runs the reconcilers while the virtual workspaces are these.
 func (m *Manager) serveFleet(ctx context.Context, urls fleet.URLs, changed <-chan struct{}) error {
 	f, err := fleet.New(fleet.Deps{
-		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Progress: m.progress, Clock: m.clock,
+		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Health: m.health, Clock: m.clock,
 		Gates: []func(context.Context) error{m.kcp.Breaker().Wait},
 	})
 	if err != nil {
@@ -259,8 +250,6 @@ func (m *Manager) serveFleet(ctx context.Context, urls fleet.URLs, changed <-cha
 		}},
 		{Name: "fleet", Run: f.Run},
 	}
-	m.fleet.Store(f)
-	defer m.fleet.Store(nil)
 	m.phase.Store(phaseWorking)
 	klog.FromContext(ctx).Info("Working", "urls", urls)
 	return tmc.RunParts(ctx, stopTimeout, append(parts, reconcilers...)...)

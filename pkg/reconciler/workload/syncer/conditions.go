@@ -21,6 +21,9 @@ type facts struct {
 	types     []TypeStatus
 	// cluster and kcp are why a server does not answer, nil if it does.
 	cluster, kcp error
+	// health is that of the syncer's other components, and unhealthy what those have said that are not.
+	health    tmc.Level
+	unhealthy string
 	// stopped: the syncer ends in an orderly manner.
 	stopped bool
 }
@@ -37,7 +40,7 @@ func conditionsOf(f facts, before []metav1.Condition, generation int64, now time
 		}
 	}
 	ready.Type = workloadv1alpha1.ConditionReady
-	all := []metav1.Condition{ready, syncer, heartbeat, apis}
+	all := []metav1.Condition{ready, syncer, heartbeat, apis, componentsHealthy(f)}
 	for i := range all {
 		all[i].ObservedGeneration = generation
 		all[i].LastTransitionTime = transitionTime(all[i], before, now)
@@ -71,6 +74,8 @@ func syncerReady(f facts) metav1.Condition {
 	switch {
 	case f.stopped:
 		c.Reason, c.Message = workloadv1alpha1.ReasonSyncerStopped, "the syncer was stopped"
+	case f.health == tmc.NotLive:
+		c.Reason, c.Message = workloadv1alpha1.ReasonSyncerStuck, f.unhealthy
 	case rejection(f) != nil:
 		c.Reason, c.Message = workloadv1alpha1.ReasonCredentialsRejected, rejection(f).Error()
 	case f.cluster != nil:
@@ -83,6 +88,22 @@ func syncerReady(f facts) metav1.Condition {
 		c.Reason, c.Message = workloadv1alpha1.ReasonSyncerStarting, f.discovery.Error()
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, workloadv1alpha1.ReasonSyncerRunning, "the syncer runs and reaches both sides"
+	}
+	return c
+}
+
+// componentsHealthy is what the probes of the syncer say, of what has no condition of its own.
+func componentsHealthy(f facts) metav1.Condition {
+	c := metav1.Condition{Type: workloadv1alpha1.ConditionComponentsHealthy, Status: metav1.ConditionFalse, Message: truncate(f.unhealthy, 32768)}
+	switch f.health {
+	case tmc.NotLive:
+		c.Reason = workloadv1alpha1.ReasonSyncerStuck
+	case tmc.NotReady:
+		c.Reason = workloadv1alpha1.ReasonComponentsNotReady
+	case tmc.LevelDegraded:
+		c.Reason = workloadv1alpha1.ReasonComponentsDegraded
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, workloadv1alpha1.ReasonComponentsRunning, "all components of the syncer are healthy"
 	}
 	return c
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -82,6 +83,16 @@ func TestConditionsOf(t *testing.T) {
 			[4]string{"False CredentialsRejected", "False CredentialsRejected", "True HeartbeatRecent", "False APIsDegraded"},
 		},
 		{
+			"a worker hangs, which no other condition would tell",
+			facts{types: []TypeStatus{accepted}, health: tmc.NotLive, unhealthy: "workers: web/nginx has been in work for 6m"},
+			[4]string{"False SyncerStuck", "False SyncerStuck", "True HeartbeatRecent", "True APIsSynced"},
+		},
+		{
+			"what is not done beside the syncing does not make the target unready",
+			facts{types: []TypeStatus{accepted}, health: tmc.LevelDegraded, unhealthy: "capacity: the nodes may not be listed"},
+			[4]string{"True Syncing", "True SyncerRunning", "True HeartbeatRecent", "True APIsSynced"},
+		},
+		{
 			"an orderly stop",
 			facts{stopped: true, types: []TypeStatus{accepted}},
 			[4]string{"False SyncerStopped", "False SyncerStopped", "True HeartbeatRecent", "True APIsSynced"},
@@ -89,7 +100,7 @@ func TestConditionsOf(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got [4]string
-			for i, c := range conditionsOf(tc.in, nil, 1, time.Now()) {
+			for i, c := range conditionsOf(tc.in, nil, 1, time.Now())[:len(got)] {
 				got[i] = string(c.Status) + " " + c.Reason
 				if c.Message == "" || c.ObservedGeneration != 1 {
 					t.Errorf("%s has no message or generation: %+v", c.Type, c)
@@ -99,6 +110,26 @@ func TestConditionsOf(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestComponentsHealthy(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		health tmc.Level
+		says   string
+		want   string
+	}{
+		{"all is well", tmc.Healthy, "", "True ComponentsRunning: all components of the syncer are healthy"},
+		{"a part of the duty is not done", tmc.LevelDegraded, "capacity: forbidden", "False ComponentsDegraded: capacity: forbidden"},
+		{"the duty is not done", tmc.NotReady, "namespaces: not listed", "False ComponentsNotReady: namespaces: not listed"},
+		{"only a restart helps", tmc.NotLive, "engine: no answer", "False SyncerStuck: engine: no answer"},
+	} {
+		conditions := conditionsOf(facts{health: tc.health, unhealthy: tc.says}, nil, 1, time.Now())
+		c := meta.FindStatusCondition(conditions, workloadv1alpha1.ConditionComponentsHealthy)
+		if got := string(c.Status) + " " + c.Reason + ": " + c.Message; got != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
 	}
 }
 

@@ -39,6 +39,8 @@ type Engine struct {
 	offered func() []schema.GroupResource
 
 	recheck chan struct{}
+	// looking tells of a look at the types that hangs.
+	looking *tmc.Watermark
 
 	mu      sync.Mutex
 	running map[resourceType]*runningType
@@ -51,6 +53,8 @@ type Engine struct {
 
 type runningType struct {
 	controller *ResourceController
+	// unregister takes the type's check away.
+	unregister func()
 	stop       context.CancelFunc
 	done       chan struct{}
 }
@@ -69,7 +73,7 @@ type TypeStatus struct {
 func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), crds cache.SharedIndexInformer, exports func() []workloadv1alpha1.APIExportReference) *Engine {
 	e := &Engine{
 		controllerDeps: deps, filters: filters, discovery: disco, crds: crds, exports: exports, offered: func() []schema.GroupResource { return nil },
-		recheck: make(chan struct{}, 1), running: map[resourceType]*runningType{},
+		recheck: make(chan struct{}, 1), running: map[resourceType]*runningType{}, looking: tmc.NewWatermark(deps.clock, tmc.StuckAfter),
 	}
 	e.namespaces.inUse, e.namespaces.contentTypes = e.inUse, e.contentTypes
 	e.selection.changed = e.namespaceChanged
@@ -181,6 +185,7 @@ func newMetadataInformer(client metadata.Interface, gvr schema.GroupVersionResou
 
 // reconcileTypes starts and stops controllers so that those run that should.
 func (e *Engine) reconcileTypes(ctx context.Context) error {
+	defer e.looking.Begin("the look at the types")()
 	wanted, err := e.wanted(ctx)
 	e.mu.Lock()
 	e.lastError, e.known = err, e.known || err == nil
@@ -278,6 +283,7 @@ func (e *Engine) start(ctx context.Context, rt resourceType) error {
 	klog.FromContext(ctx).Info("Starting to sync a type", "resource", rt.gvr.GroupResource().String(), "version", rt.gvr.Version, "servedByCluster", rt.servedDownstream)
 	ctx, cancel := context.WithCancel(ctx)
 	r := &runningType{controller: controller, stop: cancel, done: make(chan struct{})}
+	r.unregister = e.health.Register(tmc.Check{Name: typeCheck + rt.gvr.GroupResource().String(), Deadline: lockDeadline, Run: controller.check})
 	e.mu.Lock()
 	e.running[rt] = r
 	e.mu.Unlock()
@@ -294,6 +300,7 @@ func (e *Engine) stop(ctx context.Context, rt resourceType) {
 	delete(e.running, rt)
 	e.mu.Unlock()
 	klog.FromContext(ctx).Info("Stopping to sync a type", "resource", rt.gvr.GroupResource().String(), "version", rt.gvr.Version)
+	r.unregister()
 	r.stop()
 	<-r.done
 }
@@ -304,6 +311,7 @@ func (e *Engine) stopAll() {
 	e.running = map[resourceType]*runningType{}
 	e.mu.Unlock()
 	for _, r := range running {
+		r.unregister()
 		r.stop()
 	}
 	for _, r := range running {

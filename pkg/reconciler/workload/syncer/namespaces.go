@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -89,6 +90,17 @@ func newNamespaces(d namespacesDeps) (*namespaces, error) {
 	}
 	n.hasSynced = registration.HasSynced
 	return n, nil
+}
+
+// healthy fails until all namespaces of ours are known.
+func (n *namespaces) healthy(context.Context) error {
+	if err := n.watchErrors.current(sideCluster); err != nil {
+		return tmc.Degraded(fmt.Errorf("listing and watching namespaces in %s: %w", sideName[sideCluster], err))
+	}
+	if !n.hasSynced() {
+		return errors.New("not all namespaces have been listed yet")
+	}
+	return nil
 }
 
 func (n *namespaces) observe(obj any) {

@@ -103,6 +103,7 @@ type controllerDeps struct {
 	tracing    *tmc.Tracing
 	kcp, phys  *tmc.Breaker
 	progress   *tmc.Watermark
+	health     *tmc.Health
 }
 
 func newResourceController(rt resourceType, d controllerDeps) (*ResourceController, error) {

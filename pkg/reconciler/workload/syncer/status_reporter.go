@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -30,6 +31,8 @@ type StatusReporter struct {
 	clock      clock.PassiveClock
 	metrics    *Metrics
 	heartbeat  *tmc.Heartbeat
+	// progress tells of a heartbeat that hangs.
+	progress *tmc.Watermark
 	// nodes of the physical cluster; nil if they may not be listed.
 	nodes cache.SharedIndexInformer
 	facts func() facts
@@ -94,6 +97,7 @@ func (r *StatusReporter) changed(now time.Time) bool {
 
 // send writes what differs from the last status, and the time. Only an error that ends the syncer is returned.
 func (r *StatusReporter) send(ctx context.Context, f facts) error {
+	defer r.progress.Begin("the heartbeat")()
 	wanted := r.wanted(f)
 	st, err := r.targets.patchStatus(ctx, difference(r.last, wanted), "")
 	r.metrics.heartbeats.WithLabelValues(result(err)).Inc()
@@ -216,6 +220,14 @@ func (r *StatusReporter) resources() (capacity, allocatable corev1.ResourceList,
 		}
 	}
 	return capacity, allocatable, true
+}
+
+// checkNodes tells when nothing is known of the cluster's capacity.
+func (r *StatusReporter) checkNodes(context.Context) error {
+	if r.nodes.HasSynced() {
+		return nil
+	}
+	return tmc.Degraded(errors.New("the nodes have not been listed, so no capacity is reported; grant list and watch on nodes to the user of --cluster-kubeconfig"))
 }
 
 func usableNode(node *corev1.Node) bool {

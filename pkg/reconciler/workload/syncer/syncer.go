@@ -77,7 +77,7 @@ func New(config Config) (*Syncer, error) {
 	config.Features.Register(s.registry)
 	s.queues = tmc.NewQueueMetrics(s.registry)
 	s.registry.MustRegister(newObjectsCollector(s.statuses))
-	s.progress = tmc.NewWatermark(s.clock, stuckAfter)
+	s.progress = tmc.NewWatermark(s.clock, tmc.StuckAfter)
 	s.heartbeat = tmc.NewHeartbeat(s.clock, holdPeriods*config.HeartbeatPeriod)
 	s.phase.Store("starting")
 	var err error
@@ -155,7 +155,7 @@ func (s *Syncer) work(ctx context.Context) error {
 	if s.config.LeaderElection == nil {
 		return orStopped(ctx, s.lead(ctx))
 	}
-	return orStopped(ctx, s.config.LeaderElection.Campaign(ctx, s.kubernetes.CoordinationV1(), func() { s.phase.Store(phaseStandby) }, s.lead))
+	return orStopped(ctx, s.config.LeaderElection.Campaign(ctx, s.health, s.kubernetes.CoordinationV1(), func() { s.phase.Store(phaseStandby) }, s.lead))
 }
 
 // orStopped makes what follows from being told to stop no error.
@@ -246,7 +246,10 @@ func (s *Syncer) serveTarget(ctx context.Context, identifier string) error {
 	}
 	if published != nil {
 		engine.offered = published.OfferedResources
+		defer s.health.Register(tmc.Check{Name: "imports", Run: func(context.Context) error { return tmc.Degraded(published.Report().Problem) }})()
 	}
+	defer s.health.Register(tmc.Check{Name: "namespaces", Run: engine.namespaces.healthy})()
+	defer s.health.Register(tmc.Check{Name: "capacity", Run: reporter.checkNodes})()
 	reporter.facts = func() facts { return s.facts(engine) }
 	spec.onChange = engine.Recheck
 	s.engine.Store(engine)
@@ -259,7 +262,7 @@ func (s *Syncer) newReporter(t target, identifier string) *StatusReporter {
 	return &StatusReporter{
 		targets: s.targets, target: t, identifier: identifier, feed: s.config.Feed.Kind, period: s.config.HeartbeatPeriod,
 		clock: s.clock, metrics: s.metrics, heartbeat: s.heartbeat, nodes: s.newNodesInformer(),
-		facts: func() facts { return s.facts(nil) }, imports: func() publish.Report { return publish.Report{} },
+		progress: s.progress, facts: func() facts { return s.facts(nil) }, imports: func() publish.Report { return publish.Report{} },
 	}
 }
 
@@ -331,7 +334,7 @@ func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget, crds cac
 			orphanGrace: s.config.OrphanGracePeriod, conflictPolicy: s.config.ConflictPolicy,
 		},
 		clock: s.clock, metrics: s.metrics, queues: s.queues, tracing: s.tracing,
-		kcp: s.kcp.Breaker(), phys: s.cluster.Breaker(), progress: s.progress,
+		kcp: s.kcp.Breaker(), phys: s.cluster.Breaker(), progress: s.progress, health: s.health,
 	}, s.config.Filters, s.cluster.Discovery, crds, spec.exports), nil
 }
 
@@ -344,6 +347,7 @@ func (s *Syncer) statuses() []TypeStatus {
 
 func (s *Syncer) facts(engine *Engine) facts {
 	f := facts{cluster: s.cluster.State(), kcp: s.kcp.State()}
+	f.health, f.unhealthy = s.components()
 	if engine == nil {
 		f.discovery = fmt.Errorf("the syncer is %s", s.phase.Load())
 		return f

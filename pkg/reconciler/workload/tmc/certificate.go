@@ -2,7 +2,9 @@ package tmc
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -47,6 +49,29 @@ func (c *Certificate) current() *tls.Certificate {
 		_ = c.read() // what was read before goes on to hold
 	}
 	return c.pair
+}
+
+// Check is a [Check.Run].
+func (c *Certificate) Check(context.Context) error {
+	return CheckCertificate(c.current(), c.clock.Now())
+}
+
+// CheckCertificate fails when a server's certificate is not valid, and tells when little of its time is left: a tenth.
+func CheckCertificate(pair *tls.Certificate, now time.Time) error {
+	leaf := pair.Leaf
+	if leaf == nil { // never for a pair that was read from files
+		return errors.New("the certificate was not parsed")
+	}
+	left := leaf.NotAfter.Sub(now)
+	switch {
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("the certificate is valid only from %s on", leaf.NotBefore.UTC().Format(time.RFC3339))
+	case left <= 0:
+		return fmt.Errorf("the certificate has expired at %s; replace its file", leaf.NotAfter.UTC().Format(time.RFC3339))
+	case left < leaf.NotAfter.Sub(leaf.NotBefore)/10:
+		return Degraded(fmt.Errorf("the certificate expires at %s; replace its file", leaf.NotAfter.UTC().Format(time.RFC3339)))
+	}
+	return nil
 }
 
 func (c *Certificate) read() error {

@@ -84,7 +84,7 @@ func (c *Connection) Check(name string, freshness time.Duration, probe func(cont
 		}
 		return c.explain(probe(ctx))
 	}
-	return Check{Name: name, Kind: Readiness, Run: run, Freshness: time.Second}
+	return Check{Name: name, Kind: Readiness, Run: run, Asks: true, Freshness: time.Second}
 }
 
 // explain adds since when the server was not heard of, and the remedy.

@@ -19,6 +19,9 @@ type LeaderElection struct {
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 }
 
+// leaseOverdue is how long after the end of the Lease a replica may believe that it leads, before it counts as stuck.
+const leaseOverdue = 20 * time.Second
+
 // errLeaseLost: another replica works now, or the server did not let us renew the Lease.
 var errLeaseLost = errors.New("the leader election Lease was lost")
 
@@ -27,11 +30,16 @@ const releaseTimeout = 2 * time.Second
 
 // Campaign stands for election until ctx is done, and runs lead while this replica holds the Lease. Standby is called each
 // time before it stands. Losing the Lease is no reason to end the process: usually the Lease's server is away, and a
-// container that waits for it is back sooner than one that crashes again and again.
-func (c LeaderElection) Campaign(ctx context.Context, leases coordinationv1.LeasesGetter, standby func(), lead func(context.Context) error) error {
+// container that waits for it is back sooner than one that crashes again and again. Health tells meanwhile of an elector
+// that does not notice that its Lease has ended.
+func (c LeaderElection) Campaign(ctx context.Context, health *Health, leases coordinationv1.LeasesGetter, standby func(), lead func(context.Context) error) error {
+	watched := leaderelection.NewLeaderHealthzAdaptor(leaseOverdue)
+	defer health.Register(Check{
+		Name: "leader-election", Kind: Liveness, Run: func(context.Context) error { return watched.Check(nil) },
+	})()
 	for {
 		standby()
-		err := c.elected(ctx, leases, lead)
+		err := c.elected(ctx, watched, leases, lead)
 		if !errors.Is(err, errLeaseLost) || ctx.Err() != nil {
 			return err
 		}
@@ -41,7 +49,7 @@ func (c LeaderElection) Campaign(ctx context.Context, leases coordinationv1.Leas
 
 // elected runs lead while this replica holds the Lease. The Lease is given back only when lead has returned, so that two
 // replicas never work at the same time.
-func (c LeaderElection) elected(ctx context.Context, leases coordinationv1.LeasesGetter, lead func(context.Context) error) error {
+func (c LeaderElection) elected(ctx context.Context, watched *leaderelection.HealthzAdaptor, leases coordinationv1.LeasesGetter, lead func(context.Context) error) error {
 	leaseCtx, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	workCtx, stopWork := context.WithCancel(ctx)
@@ -55,7 +63,7 @@ func (c LeaderElection) elected(ctx context.Context, leases coordinationv1.Lease
 			LockConfig: resourcelock.ResourceLockConfig{Identity: c.Identity},
 		},
 		LeaseDuration: c.LeaseDuration, RenewDeadline: c.RenewDeadline, RetryPeriod: c.RetryPeriod,
-		ReleaseOnCancel: true, Name: c.Name,
+		ReleaseOnCancel: true, Name: c.Name, WatchDog: watched,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) {
 				klog.FromContext(ctx).Info("Elected", "lease", c.Namespace+"/"+c.Name, "identity", c.Identity)

@@ -30,13 +30,21 @@ const (
 	maxReason = 512
 )
 
+// StuckAfter is how long one piece of work may take before the process counts as stuck: far longer than every time-out
+// that it can run into.
+const StuckAfter = 5 * time.Minute
+
 // Check is a named question about the health of one part.
 type Check struct {
-	// Name appears in paths and output: letters, digits, dots, dashes.
+	// Name appears in paths, output and metrics: letters, digits, dots, dashes; with a slash if there are several of a sort,
+	// as in type/deployments.apps.
 	Name string
 	Kind CheckKind
-	// Run answers nil for healthy. It must not put secrets into its error: the text is served without authentication.
+	// Run answers nil for healthy, and an error made by [Degraded] for what is told and fails no probe. It must not put
+	// secrets into its error: the text is served without authentication.
 	Run func(context.Context) error
+	// Asks: Run may send a request. It is not called to find out about the process itself; see [Health.Known].
+	Asks bool
 	// Deadline is how long Run may take before the check fails; 2 s if zero. Run that does not return in spite of its
 	// context is not called again before it returned.
 	Deadline time.Duration
@@ -52,6 +60,68 @@ type Result struct {
 	Err error
 	// At is when the answer was given.
 	At time.Time
+	// Since is when the level became what it is, and Reason what was said then: a text that does not change with the clock.
+	Since  time.Time
+	Reason string
+}
+
+// Level is how bad an answer is. A larger one is worse.
+type Level int
+
+const (
+	// Healthy means: as it should be.
+	Healthy Level = iota
+	// LevelDegraded means: a part of the duty is not done, and the rest is. It fails no probe.
+	LevelDegraded
+	// NotReady means: the duty is not done at the moment.
+	NotReady
+	// NotLive means: the process will not recover by itself.
+	NotLive
+)
+
+// Level is how bad the answer is.
+func (r Result) Level() Level {
+	var lesser *degraded
+	switch {
+	case r.Err == nil:
+		return Healthy
+	case errors.As(r.Err, &lesser):
+		return LevelDegraded
+	case r.Kind == Liveness:
+		return NotLive
+	}
+	return NotReady
+}
+
+type degraded struct{ error }
+
+// Unwrap gives the reason.
+func (d *degraded) Unwrap() error { return d.error }
+
+// Degraded marks the error of a check as one that fails no probe, because the rest goes on. Nil stays nil.
+func Degraded(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &degraded{err}
+}
+
+// WorstFirst sorts the results: the worst first, the others in the order of their registration.
+func WorstFirst(results []Result) []Result {
+	slices.SortStableFunc(results, func(a, b Result) int { return int(b.Level()) - int(a.Level()) })
+	return results
+}
+
+// Overall is how bad the worst result is, and what all that are not healthy have said, worst first.
+func Overall(results []Result) (Level, string) {
+	worst, reasons := Healthy, []string(nil)
+	for _, r := range WorstFirst(slices.Clone(results)) {
+		if level := r.Level(); level > Healthy {
+			worst = max(worst, level)
+			reasons = append(reasons, r.Name+": "+r.Reason)
+		}
+	}
+	return worst, strings.Join(reasons, "; ")
 }
 
 // Health asks checks and serves their answers. The zero value is not usable; see [NewHealth].
@@ -113,11 +183,23 @@ func (h *Health) Ready(ctx context.Context) []Result {
 	return h.ask(ctx, func(Check) bool { return true })
 }
 
-// Failed returns nil if no result failed, else one error that names those that did.
+// Known asks the checks that find out by themselves, and has what the others have answered last, if they were asked. It
+// sends nothing.
+func (h *Health) Known(ctx context.Context) []Result {
+	results := h.ask(ctx, func(c Check) bool { return !c.Asks })
+	for _, m := range h.wanted(func(c Check) bool { return c.Asks }) {
+		if last := m.lastAnswer(); last != nil {
+			results = append(results, *last)
+		}
+	}
+	return results
+}
+
+// Failed returns nil if no result fails a probe, else one error that names those that do, worst first.
 func Failed(results []Result) error {
 	var errs []error
-	for _, r := range results {
-		if r.Err != nil {
+	for _, r := range WorstFirst(slices.Clone(results)) {
+		if r.Level() > LevelDegraded {
 			errs = append(errs, fmt.Errorf("%s: %w", r.Name, r.Err))
 		}
 	}
@@ -156,6 +238,10 @@ type monitoredCheck struct {
 	lock    sync.Mutex
 	last    *Result
 	current *checkRun
+	// level is the last one that was told, and since when it is so; reason is what was said then.
+	level  Level
+	since  time.Time
+	reason string
 }
 
 type checkRun struct {
@@ -214,18 +300,38 @@ func (m *monitoredCheck) call(ctx context.Context) (err error) {
 func (m *monitoredCheck) end(run *checkRun, err error) {
 	m.lock.Lock()
 	defer m.lock.Unlock()
-	run.result = Result{Name: m.Name, Kind: m.Kind, Err: err, At: m.clock.Now()}
+	run.result = m.resultLocked(err)
 	m.last, m.current = &run.result, nil
 	close(run.done)
 }
 
-// unanswered judges a run that was not waited for until its end.
-func (m *monitoredCheck) unanswered(ctx context.Context, run *checkRun) Result {
-	err := fmt.Errorf("no answer within %s (asked %s ago)", m.Deadline, m.clock.Since(run.started).Round(time.Millisecond))
-	if ctx.Err() != nil {
-		err = fmt.Errorf("no answer yet: %w", context.Cause(ctx))
+func (m *monitoredCheck) resultLocked(err error) Result {
+	r := Result{Name: m.Name, Kind: m.Kind, Err: err, At: m.clock.Now()}
+	if level := r.Level(); m.since.IsZero() || level != m.level {
+		m.level, m.since, m.reason = level, r.At, ""
+		if err != nil {
+			m.reason = reason(err)
+		}
 	}
-	return Result{Name: m.Name, Kind: m.Kind, Err: err, At: m.clock.Now()}
+	r.Since, r.Reason = m.since, m.reason
+	return r
+}
+
+func (m *monitoredCheck) lastAnswer() *Result {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	return m.last
+}
+
+// unanswered judges a run that was not waited for until its end. Who stopped to wait learns nothing about the part.
+func (m *monitoredCheck) unanswered(ctx context.Context, run *checkRun) Result {
+	if ctx.Err() != nil {
+		err := fmt.Errorf("no answer yet: %w", context.Cause(ctx))
+		return Result{Name: m.Name, Kind: m.Kind, Err: err, At: m.clock.Now(), Reason: reason(err)}
+	}
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	return m.resultLocked(fmt.Errorf("no answer within %s (asked %s ago)", m.Deadline, m.clock.Since(run.started).Round(time.Millisecond)))
 }
 
 // Watermark tells work that got stuck: it fails when one item has been in work for longer than a limit.

@@ -10,14 +10,15 @@ import (
 // Handler serves /livez, /readyz and /healthz (the same as /readyz, for those who know only that), each also with the
 // name of one check below it. As with the Kubernetes components, ?verbose lists every check, and ?exclude=<name>
 // leaves checks out; may be repeated, or list several with commas. A failing check makes the answer 500, with the
-// failed checks and their reasons also when it is not verbose.
+// failed checks and their reasons also when it is not verbose. The worst come first; what is degraded is marked [!] and fails
+// nothing.
 func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
 	live := func(c Check) bool { return c.Kind == Liveness }
 	all := func(Check) bool { return true }
 	for path, wanted := range map[string]func(Check) bool{"livez": live, "readyz": all, "healthz": all} {
 		mux.HandleFunc("/"+path, func(w http.ResponseWriter, r *http.Request) { h.serveAll(w, r, path, wanted) })
-		mux.HandleFunc("/"+path+"/{check}", func(w http.ResponseWriter, r *http.Request) { h.serveOne(w, r, wanted) })
+		mux.HandleFunc("/"+path+"/{check...}", func(w http.ResponseWriter, r *http.Request) { h.serveOne(w, r, wanted) })
 	}
 	return mux
 }
@@ -38,8 +39,8 @@ func (h *Health) serveAll(w http.ResponseWriter, r *http.Request, path string, w
 		fmt.Fprintf(&out, "warn: some health checks cannot be excluded: no matches for %q\n", excluded)
 	}
 	failed := false
-	for _, result := range results {
-		failed = failed || result.Err != nil
+	for _, result := range WorstFirst(results) {
+		failed = failed || result.Level() > LevelDegraded
 		writeResult(&out, result)
 	}
 	answer(w, r, failed, out.String(), path)
@@ -69,19 +70,25 @@ func (h *Health) serveOne(w http.ResponseWriter, r *http.Request, wanted func(Ch
 		http.NotFound(w, r)
 		return
 	}
-	if err := results[0].Err; err != nil {
-		http.Error(w, "check failed: "+reason(err), http.StatusInternalServerError)
-		return
+	switch result := results[0]; result.Level() {
+	case Healthy:
+		fmt.Fprint(w, "ok")
+	case LevelDegraded:
+		fmt.Fprint(w, "degraded: "+reason(result.Err))
+	default:
+		http.Error(w, "check failed: "+reason(result.Err), http.StatusInternalServerError)
 	}
-	fmt.Fprint(w, "ok")
 }
 
 func writeResult(out *strings.Builder, r Result) {
-	if r.Err != nil {
+	switch r.Level() {
+	case Healthy:
+		fmt.Fprintf(out, "[+]%s ok\n", r.Name)
+	case LevelDegraded:
+		fmt.Fprintf(out, "[!]%s degraded: %s\n", r.Name, reason(r.Err))
+	default:
 		fmt.Fprintf(out, "[-]%s failed: %s\n", r.Name, reason(r.Err))
-		return
 	}
-	fmt.Fprintf(out, "[+]%s ok\n", r.Name)
 }
 
 func excludedChecks(r *http.Request) []string {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -34,22 +35,26 @@ func TestHealthHandler(t *testing.T) {
 	h.Register(tmc.Check{Name: "worker", Kind: tmc.Liveness, Run: ok})
 	h.Register(tmc.Check{Name: "cache", Run: ok})
 	h.Register(tmc.Check{Name: "link", Run: failing("connection refused\nby the server")})
+	h.Register(tmc.Check{Name: "type/secrets", Kind: tmc.Liveness, Run: func(context.Context) error { return tmc.Degraded(errors.New("forbidden")) }})
 
 	for name, test := range map[string]struct {
 		path, want string
 		code       int
 	}{
-		"liveness does not depend on what is ready":      {path: "/livez", code: 200, want: "ok"},
-		"liveness lists its checks if asked":             {path: "/livez?verbose", code: 200, want: "[+]ping ok\n[+]worker ok\nlivez check passed\n"},
-		"what is not ready is named without being asked": {path: "/readyz", code: 500, want: "[+]ping ok\n[+]worker ok\n[+]cache ok\n[-]link failed: connection refused by the server\nreadyz check failed\n"},
-		"healthz is readyz for old probes":               {path: "/healthz", code: 500, want: "[+]ping ok\n[+]worker ok\n[+]cache ok\n[-]link failed: connection refused by the server\nhealthz check failed\n"},
-		"checks can be left out":                         {path: "/readyz?exclude=link", code: 200, want: "ok"},
-		"several checks can be left out":                 {path: "/readyz?verbose&exclude=link,ping&exclude=cache", code: 200, want: "[+]ping excluded: ok\n[+]cache excluded: ok\n[+]link excluded: ok\n[+]worker ok\nreadyz check passed\n"},
-		"what cannot be left out is told":                {path: "/livez?verbose&exclude=link", code: 200, want: "warn: some health checks cannot be excluded: no matches for [\"link\"]\n[+]ping ok\n[+]worker ok\nlivez check passed\n"},
-		"one check can be asked alone":                   {path: "/livez/worker", code: 200, want: "ok"},
-		"one failing check says why":                     {path: "/readyz/link", code: 500, want: "check failed: connection refused by the server\n"},
-		"a check of another kind is not found":           {path: "/livez/link", code: 404, want: "404 page not found\n"},
-		"a check that does not exist is not found":       {path: "/readyz/absent", code: 404, want: "404 page not found\n"},
+		"liveness does not depend on what is ready":                       {path: "/livez", code: 200, want: "ok"},
+		"liveness lists its checks if asked":                              {path: "/livez?verbose", code: 200, want: "[!]type/secrets degraded: forbidden\n[+]ping ok\n[+]worker ok\nlivez check passed\n"},
+		"what is not ready is named without being asked, the worst first": {path: "/readyz", code: 500, want: "[-]link failed: connection refused by the server\n[!]type/secrets degraded: forbidden\n[+]ping ok\n[+]worker ok\n[+]cache ok\nreadyz check failed\n"},
+		"healthz is readyz for old probes":                                {path: "/healthz", code: 500, want: "[-]link failed: connection refused by the server\n[!]type/secrets degraded: forbidden\n[+]ping ok\n[+]worker ok\n[+]cache ok\nhealthz check failed\n"},
+		"checks can be left out":                                          {path: "/readyz?exclude=link", code: 200, want: "ok"},
+		"several checks can be left out":                                  {path: "/readyz?verbose&exclude=link,ping&exclude=cache", code: 200, want: "[+]ping excluded: ok\n[+]cache excluded: ok\n[+]link excluded: ok\n[!]type/secrets degraded: forbidden\n[+]worker ok\nreadyz check passed\n"},
+		"several that cannot be left out are told":                        {path: "/livez?exclude=a,b&exclude=c&verbose", code: 200, want: "warn: some health checks cannot be excluded: no matches for [\"a\" \"b\" \"c\"]\n[!]type/secrets degraded: forbidden\n[+]ping ok\n[+]worker ok\nlivez check passed\n"},
+		"one check of a sort can be asked alone":                          {path: "/livez/type/secrets", code: 200, want: "degraded: forbidden"},
+		"one check of a sort can be left out":                             {path: "/livez?exclude=type/secrets,ping&verbose", code: 200, want: "[+]ping excluded: ok\n[+]type/secrets excluded: ok\n[+]worker ok\nlivez check passed\n"},
+		"what cannot be left out is told":                                 {path: "/livez?verbose&exclude=link", code: 200, want: "warn: some health checks cannot be excluded: no matches for [\"link\"]\n[!]type/secrets degraded: forbidden\n[+]ping ok\n[+]worker ok\nlivez check passed\n"},
+		"one check can be asked alone":                                    {path: "/livez/worker", code: 200, want: "ok"},
+		"one failing check says why":                                      {path: "/readyz/link", code: 500, want: "check failed: connection refused by the server\n"},
+		"a check of another kind is not found":                            {path: "/livez/link", code: 404, want: "404 page not found\n"},
+		"a check that does not exist is not found":                        {path: "/readyz/absent", code: 404, want: "404 page not found\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if code, body := get(h.Handler(), test.path); code != test.code || body != test.want {
@@ -57,6 +62,58 @@ func TestHealthHandler(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestHealthIsSummedUpWorstFirst(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Unix(1000, 0))
+	h := tmc.NewHealth(tmc.WithHealthClock(clock))
+	said := map[string]error{}
+	asked := 0
+	for _, c := range []tmc.Check{{Name: "type", Kind: tmc.Liveness}, {Name: "cache"}, {Name: "engine", Kind: tmc.Liveness}} {
+		c.Run = func(context.Context) error { return said[c.Name] }
+		h.Register(c)
+	}
+	h.Register(tmc.Check{Name: "link", Asks: true, Run: func(context.Context) error { asked++; return errors.New("refused") }})
+	for _, step := range []struct {
+		name  string
+		said  map[string]error
+		level tmc.Level
+		want  string
+	}{
+		{"all is well, and no server was asked", map[string]error{}, tmc.Healthy, ""},
+		{"a part of the duty", map[string]error{"type": tmc.Degraded(errors.New("forbidden 1 s ago"))}, tmc.LevelDegraded, "type: forbidden 1 s ago"},
+		{"what was said first stays, or it would change with the clock", map[string]error{"type": tmc.Degraded(errors.New("forbidden 2 s ago"))}, tmc.LevelDegraded, "type: forbidden 1 s ago"},
+		{
+			"the worst come first",
+			map[string]error{"type": tmc.Degraded(errors.New("forbidden 3 s ago")), "cache": errors.New("not full"), "engine": errors.New("locked")},
+			tmc.NotLive, "engine: locked; cache: not full; type: forbidden 1 s ago",
+		},
+		{"another level is another story", map[string]error{"type": errors.New("hangs")}, tmc.NotLive, "type: hangs"},
+		{"it is well again", map[string]error{}, tmc.Healthy, ""},
+	} {
+		clock.Step(time.Second)
+		said = step.said
+		if level, text := tmc.Overall(h.Known(t.Context())); level != step.level || text != step.want {
+			t.Errorf("%s: got %d %q, want %d %q", step.name, level, text, step.level, step.want)
+		}
+	}
+	if asked != 0 {
+		t.Error("a server was asked")
+	}
+	h.Ready(t.Context())
+	if level, text := tmc.Overall(h.Known(t.Context())); level != tmc.NotReady || text != "link: refused" || asked != 1 {
+		t.Errorf("what somebody else has asked for is known: got %d %q after %d requests", level, text, asked)
+	}
+}
+
+func TestHealthMetrics(t *testing.T) {
+	reg, h := prometheus.NewRegistry(), tmc.NewHealth()
+	tmc.NewHealthMetrics(reg, h)
+	h.Register(tmc.Check{Name: "cache", Run: failing("x")})
+	h.Register(tmc.Check{Name: "type/secrets", Run: func(context.Context) error { return tmc.Degraded(errors.New("x")) }})
+	h.Register(tmc.Check{Name: "engine", Kind: tmc.Liveness, Run: failing("x")})
+	wantLines(t, scrape(t, reg, ""), `workload_component_health{component="ping"} 0`, `workload_component_health{component="type/secrets"} 1`,
+		`workload_component_health{component="cache"} 2`, `workload_component_health{component="engine"} 3`)
 }
 
 func TestHealthChecksComeAndGo(t *testing.T) {

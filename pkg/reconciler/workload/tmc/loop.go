@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
@@ -66,6 +67,28 @@ type Loop[K comparable] struct {
 
 	lock     sync.Mutex
 	failures map[K]int
+
+	// running: workers take keys. taken counts the keys that they took, inHand are those that they have.
+	running       atomic.Bool
+	taken, inHand atomic.Int64
+	stall         stall
+}
+
+// stall is since when keys are ready, workers are free, and nothing happens.
+type stall struct {
+	lock  sync.Mutex
+	taken int64
+	since time.Time
+}
+
+// idle is for how long nothing has happened although it could have. Busy: it could not.
+func (s *stall) idle(taken int64, busy bool, now time.Time) time.Duration {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if busy || taken != s.taken || s.since.IsZero() {
+		s.taken, s.since = taken, now
+	}
+	return now.Sub(s.since)
 }
 
 // NewLoop returns a loop that takes keys, and works on them once it runs.
@@ -100,6 +123,8 @@ func (l *Loop[K]) Close() { l.closing.Do(l.queue.ShutDown) }
 
 // Run works until ctx is done, and returns when every pass has ended. It runs once.
 func (l *Loop[K]) Run(ctx context.Context) {
+	l.running.Store(true)
+	defer l.running.Store(false)
 	var working sync.WaitGroup
 	working.Go(func() { l.work(ctx, &working) })
 	<-ctx.Done()
@@ -121,8 +146,10 @@ func (l *Loop[K]) work(ctx context.Context, passes *sync.WaitGroup) {
 		if shutdown {
 			return
 		}
+		l.taken.Add(1)
+		l.inHand.Add(1)
 		passes.Go(func() {
-			defer func() { <-busy }()
+			defer func() { l.inHand.Add(-1); <-busy }()
 			l.workOn(ctx, key, Priority(priority))
 		})
 	}
@@ -146,6 +173,20 @@ func (l *Loop[K]) workOn(ctx context.Context, key K, priority Priority) {
 			l.AddAfter(key, priority, again)
 		}
 	}
+}
+
+// Running reports whether the loop works. One that does not run yet waits for what its owner waits for.
+func (l *Loop[K]) Running() bool { return l.running.Load() }
+
+// Stalled is for a [Check.Run]: it tells a loop whose workers are free and do not take what is ready. What a worker has
+// taken and does not end is the [Watermark]'s to tell.
+func (l *Loop[K]) Stalled(now time.Time) error {
+	ready := l.Len()
+	idle := l.stall.idle(l.taken.Load(), ready == 0 || !l.Running() || l.inHand.Load() > 0, now)
+	if idle <= StuckAfter {
+		return nil
+	}
+	return fmt.Errorf("%s: for %s no worker has taken any of the keys that are ready, now %d (limit %s)", l.options.Name, idle.Round(time.Second), ready, StuckAfter)
 }
 
 // inWork is put into words only if it gets stuck.

@@ -167,6 +167,17 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
+// Check is for the probes: whether there is something to show, and with a certificate that clients accept.
+func (s *Server) Check(context.Context) error {
+	if err := tmc.CheckCertificate(&s.certificates.current.Load().Certificates[0], s.clock.Now()); err != nil {
+		return err
+	}
+	if len(s.exportURLs()) == 0 {
+		return tmc.Degraded(fmt.Errorf("APIExport %s of workspace %s is not served: nobody has bound it yet", workloadv1alpha1.KubernetesExport, s.config.Provider))
+	}
+	return nil
+}
+
 func (s *Server) forget(ctx context.Context) {
 	ticker := s.clock.NewTicker(forgetPeriod)
 	defer ticker.Stop()
