@@ -163,9 +163,10 @@ func TestWorkMovesAndStaysAvailable(t *testing.T) {
 	targets := p.NewTargetWorkspace(t)
 	old := targets.NewTarget("old", east, "", "")
 	team := p.NewTenant(t)
-	old.StartSyncer()
 	place(team, targets, "")
 	team.Create(harness.Deployment("web", "hello", 2), configMapObject("settings"))
+	waitsForTargets(team)
+	old.StartSyncer()
 	team.Eventually(deploymentKind, "web", "hello", harness.All(onlyOn(old), harness.Has(2, "status", "availableReplicas")))
 	next := targets.NewTarget("next", west, "", "")
 	next.StartSyncer()
@@ -192,6 +193,23 @@ func TestWorkMovesAndStaysAvailable(t *testing.T) {
 	if err := gaps.Load(); err != nil {
 		t.Errorf("there was a gap: %v", *err)
 	}
+}
+
+// waitsForTargets checks what the Placement says before there is a target that is ready: what is made then is not forgotten.
+func waitsForTargets(team *harness.Workspace) {
+	team.T.Helper()
+	team.Eventually(placementKind, "", "all", func(u *unstructured.Unstructured) error {
+		if phase := harness.Field(u, "status", "phase"); phase != "Pending" {
+			return fmt.Errorf("the Placement is %v", phase)
+		}
+		conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+		for _, c := range conditions {
+			if condition, _ := c.(map[string]any); condition["type"] == "Scheduled" && condition["reason"] == "TargetsNotReady" {
+				return nil
+			}
+		}
+		return fmt.Errorf("the Placement says %v", conditions)
+	})
 }
 
 func runsSomewhere(ctx context.Context, team *harness.Workspace, targets ...*harness.Target) error {

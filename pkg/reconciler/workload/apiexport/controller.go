@@ -46,6 +46,7 @@ type Controller struct {
 	imports    *fleet.Cache[*apiresourcev1alpha1.APIResourceImport]
 	negotiated *fleet.Cache[*apiresourcev1alpha1.NegotiatedAPIResource]
 	targets    *fleet.Cache[*workloadv1alpha1.SyncTarget]
+	absences   *fleet.Absences
 	writer     *fleet.Writer
 	loop       *fleet.Loop[schema.GroupResource]
 }
@@ -57,10 +58,11 @@ func New(deps Deps) (*Controller, error) {
 		writer: deps.Fleet.Writer(name, workloadv1alpha1.WorkloadExport),
 	}
 	c.loop = fleet.NewLoop(deps.Fleet, name, 1, c.process) // one: all change the same export, and change it seldom
-	var errs [3]error
+	var errs [4]error
 	c.imports, errs[0] = fleet.Watch(deps.Fleet, workloadv1alpha1.WorkloadExport, importsGVR, fleet.Typed[apiresourcev1alpha1.APIResourceImport])
 	c.negotiated, errs[1] = fleet.Watch(deps.Fleet, workloadv1alpha1.WorkloadExport, negotiatedGVR, fleet.Typed[apiresourcev1alpha1.NegotiatedAPIResource])
 	c.targets, errs[2] = fleet.SyncTargets(deps.Fleet)
+	c.absences, errs[3] = deps.Fleet.Absences()
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -78,7 +80,7 @@ func (c *Controller) listen() error {
 		c.negotiated.OnChange(func(change fleet.Change[*apiresourcev1alpha1.NegotiatedAPIResource]) {
 			c.loop.Add(change.Object.Spec.GVR().GroupResource(), change.Priority)
 		}),
-		c.targets.OnChange(func(change fleet.Change[*workloadv1alpha1.SyncTarget]) {
+		c.absences.OnChange(func(change fleet.Change[*workloadv1alpha1.SyncTarget]) {
 			if change.Before != nil && slices.Equal(change.Before.Spec.SupportedAPIExports, change.Object.Spec.SupportedAPIExports) {
 				return // a heartbeat, most likely
 			}

@@ -31,6 +31,8 @@ type gathered struct {
 	negotiated []*apiresourcev1alpha1.NegotiatedAPIResource
 	// offered is the APIResourceSchema that the export names now.
 	offered string
+	// again is when to look for SyncTargets that cannot be seen.
+	again time.Duration
 }
 
 func (c *Controller) process(ctx context.Context, gr schema.GroupResource) (time.Duration, error) {
@@ -66,7 +68,7 @@ func (c *Controller) process(ctx context.Context, gr schema.GroupResource) (time
 	if refused || g.Used != nil && *g.Used {
 		return againPeriod, nil
 	}
-	return 0, nil
+	return g.again, nil
 }
 
 // refuse tells that kcp would not take the schema. What was offered stays.
@@ -113,24 +115,34 @@ func (c *Controller) gather(ctx context.Context, gr schema.GroupResource) (gathe
 			}
 		}
 	}
-	c.gatherImports(&g)
-	return g, nil
+	return g, c.gatherImports(ctx, &g)
 }
 
-func (c *Controller) gatherImports(g *gathered) {
+// gatherImports reads what clusters serve. The import of a SyncTarget that cannot be seen counts as before.
+func (c *Controller) gatherImports(ctx context.Context, g *gathered) error {
 	for _, i := range c.imports.All() {
 		if i.Spec.GVR().GroupResource() != g.resource || i.DeletionTimestamp != nil {
 			continue
 		}
-		target, exists := c.targets.Get(fleet.Key{Cluster: logicalcluster.From(i), Name: i.Spec.SyncTarget})
-		switch {
-		case !exists:
-			g.orphans = append(g.orphans, i)
-		case c.provides(target):
+		where := fleet.Key{Cluster: logicalcluster.From(i), Name: i.Spec.SyncTarget}
+		target, exists := c.targets.Get(where)
+		if !exists {
+			gone, again, err := c.absences.Gone(ctx, workloadv1alpha1.SyncTargetKey(string(where.Cluster), where.Name), where)
+			if err != nil {
+				return err
+			}
+			if gone {
+				g.orphans = append(g.orphans, i)
+				continue
+			}
+			g.again = max(again, g.again)
+		}
+		if !exists || c.provides(target) {
 			g.imports = append(g.imports, i)
 			g.Imports = append(g.Imports, toImport(i))
 		}
 	}
+	return nil
 }
 
 // provides reports whether the target takes the objects of tenants of this provider.

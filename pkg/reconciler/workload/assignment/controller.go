@@ -88,8 +88,9 @@ const (
 	// byTarget finds what says something about a target; byPlace what is assigned to it in a namespace.
 	byTarget = "target"
 	byPlace  = "place"
-	// byNeed finds who names an object.
-	byNeed = "need"
+	// byNeed finds who names an object, byNamed the Placements that name a target.
+	byNeed  = "need"
+	byNamed = "assignment/target"
 )
 
 // New sends no request.
@@ -103,7 +104,7 @@ func New(deps Deps) (*Controller, error) {
 	}
 	c.loop = fleet.NewLoop(f, name, deps.Workers, c.process)
 	var err error
-	if c.targets, err = newTargets(f, c.clock, c.targetChanged); err != nil {
+	if c.targets, err = newTargets(f, c.targetChanged); err != nil {
 		return nil, err
 	}
 	if c.namespaces, err = fleet.Namespaces(f); err != nil {
@@ -118,11 +119,34 @@ func New(deps Deps) (*Controller, error) {
 	if c.placements, err = fleet.Placements(f); err != nil {
 		return nil, err
 	}
+	if err := c.placements.AddIndex(byNamed, namedBy); err != nil {
+		return nil, err
+	}
+	c.targets.named = c.whereTargetIs
 	if err := c.placements.OnChange(c.placementChanged); err != nil {
 		return nil, err
 	}
 	c.types.started, c.types.changed = c.typeStarted, c.enqueueAll
 	return c, nil
+}
+
+func namedBy(p *schedulingv1alpha1.Placement) (keys []string) {
+	for i := range p.Status.SelectedTargets {
+		keys = append(keys, p.Status.SelectedTargets[i].Key)
+	}
+	return keys
+}
+
+// whereTargetIs is what Placements say about where the SyncTarget with a key is. Tenants can write what they want there.
+func (c *Controller) whereTargetIs(key string) (said []fleet.Key) {
+	for _, p := range c.placements.By(byNamed, key) {
+		for i := range p.Status.SelectedTargets {
+			if target := &p.Status.SelectedTargets[i]; target.Key == key {
+				said = append(said, fleet.Key{Cluster: logicalcluster.Name(target.Cluster), Name: target.Name})
+			}
+		}
+	}
+	return said
 }
 
 // Run works until ctx is done.

@@ -190,14 +190,15 @@ func (p *namespacePass) mayLeave(ctx context.Context, key string) (decide.Verdic
 	return decide.MayLeave(move), nil
 }
 
+// missingFor is for how long no Placement must have named a target before that may mean that none does.
+const missingFor = 15 * time.Second
+
 // unnamed reports whether it is certain that no Placement that selects the namespace names the target. A Placement that is
-// there and says so is evidence; that none is there is, when it is so past the cache too, and for some time.
+// there and says so is evidence; that none is there is, when it is so for some time, and the workspace itself says so too.
+// A workspace that cannot be read says nothing.
 func (p *namespacePass) unnamed(ctx context.Context, key string) (certain bool, again time.Duration, err error) {
 	if p.named[key] {
 		return true, 0, nil
-	}
-	if p.c.placements.Problem() != nil {
-		return false, missingFor, nil //nolint:nilerr // the probes tell; here it means that nothing is known
 	}
 	if left := missingFor - p.now.Sub(p.since(key)); left > 0 {
 		return false, left, nil
@@ -205,13 +206,13 @@ func (p *namespacePass) unnamed(ctx context.Context, key string) (certain bool, 
 	if p.was.may[key].Yes {
 		return true, 0, nil // made sure of already
 	}
-	live, err := p.c.placements.Live(ctx)
-	if err != nil {
-		return false, 0, err
+	live, served, err := p.c.placements.LiveIn(ctx, p.key.cluster)
+	if err != nil || !served {
+		return false, time.Minute, err
 	}
 	for _, placement := range live {
 		for _, target := range placement.Status.SelectedTargets {
-			if logicalcluster.From(placement) == p.key.cluster && target.Key == key {
+			if target.Key == key {
 				return false, missingFor, nil // the cache will show it
 			}
 		}

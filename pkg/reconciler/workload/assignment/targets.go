@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/kcp-dev/logicalcluster/v3"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/utils/clock"
-
-	"github.com/kcp-dev/logicalcluster/v3"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment/decide"
@@ -22,35 +19,28 @@ import (
 
 // targets knows the SyncTargets by their keys, and which keys are of SyncTargets that do not exist any more.
 type targets struct {
-	fleet *fleet.Fleet
-	cache *fleet.Cache[*workloadv1alpha1.SyncTarget]
-	clock clock.PassiveClock
-
-	lock    sync.Mutex
-	missing map[string]*missingTarget
+	cache    *fleet.Cache[*workloadv1alpha1.SyncTarget]
+	absences *fleet.Absences
+	// named are where Placements say that the SyncTarget with a key is.
+	named func(key string) []fleet.Key
 }
 
-// missingTarget is a key that no SyncTarget has.
-type missingTarget struct {
-	since time.Time
-	// deleted: its deletion was seen. confirmed: it was not found where it would have to be.
-	deleted, confirmed bool
-}
-
-func newTargets(f *fleet.Fleet, c clock.PassiveClock, changed func(key string, priority tmc.Priority)) (*targets, error) {
-	t := &targets{fleet: f, clock: c, missing: map[string]*missingTarget{}}
+func newTargets(f *fleet.Fleet, changed func(key string, priority tmc.Priority)) (*targets, error) {
+	t := &targets{named: func(string) []fleet.Key { return nil }}
 	var err error
 	if t.cache, err = fleet.SyncTargets(f); err != nil {
+		return nil, err
+	}
+	if t.absences, err = f.Absences(); err != nil {
 		return nil, err
 	}
 	if err := t.cache.AddIndex(byTarget, func(st *workloadv1alpha1.SyncTarget) []string { return []string{keyOf(st)} }); err != nil {
 		return nil, err
 	}
-	return t, t.cache.OnChange(func(change fleet.Change[*workloadv1alpha1.SyncTarget]) {
+	return t, t.absences.OnChange(func(change fleet.Change[*workloadv1alpha1.SyncTarget]) {
 		key := keyOf(change.Object)
 		switch {
 		case change.Deleted:
-			t.noteDeleted(key)
 			changed(key, tmc.PriorityLive)
 		case change.Before == nil:
 			changed(key, change.Priority)
@@ -62,12 +52,6 @@ func newTargets(f *fleet.Fleet, c clock.PassiveClock, changed func(key string, p
 
 func keyOf(st *workloadv1alpha1.SyncTarget) string {
 	return workloadv1alpha1.SyncTargetKey(string(logicalcluster.From(st)), st.Name)
-}
-
-func (t *targets) noteDeleted(key string) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	t.missing[key] = &missingTarget{since: t.clock.Now(), deleted: true}
 }
 
 // get is the SyncTarget with that key.
@@ -95,65 +79,14 @@ func claims(st *workloadv1alpha1.SyncTarget, resource schema.GroupResource) bool
 	})
 }
 
-// missingFor is for how long a SyncTarget must not have been seen before that may mean that it was deleted, if its deletion
-// itself was not seen: while the manager was down, for one.
-const missingFor = 15 * time.Second
-
-// deleted reports whether the SyncTarget with that key does not exist. That is certain only when all SyncTargets have been
-// listed on all shards, and once more past the cache: what cannot be read is not gone. Until then again says when to ask.
-func (t *targets) deleted(ctx context.Context, key string) (deleted bool, again time.Duration, err error) {
-	if !t.fleet.Bound(workloadv1alpha1.WorkloadExport) || !t.cache.Synced() || t.cache.Problem() != nil {
-		return false, missingFor, nil
-	}
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	m, ok := t.missing[key]
-	if !ok {
-		m = &missingTarget{since: t.clock.Now()}
-		t.missing[key] = m
-	}
-	if m.confirmed {
-		return true, 0, nil
-	}
-	if left := missingFor - t.clock.Since(m.since); left > 0 && !m.deleted {
-		return false, left, nil
-	}
-	live, err := t.cache.Live(ctx)
-	if err != nil {
-		return false, 0, fmt.Errorf("making sure that the SyncTarget with key %s is gone: %w", key, err)
-	}
-	exists := map[string]bool{}
-	for _, st := range live {
-		exists[keyOf(st)] = true
-	}
-	for other, known := range t.missing { // one answer is for all who wait for it
-		if !exists[other] && (known.deleted || t.clock.Since(known.since) >= missingFor) {
-			known.confirmed = true
-		}
-	}
-	if exists[key] {
-		delete(t.missing, key) // the cache will show it
-		return false, missingFor, nil
-	}
-	return true, 0, nil
-}
-
-// back forgets that a target was missing.
-func (t *targets) back(key string) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	delete(t.missing, key)
-}
-
 // facts are what is known of a target, for objects of a resource. gone is the UID of a SyncTarget that had the key and is
 // known to be gone; another one may have it by now.
 func (t *targets) facts(ctx context.Context, key, gone string, resource schema.GroupResource) (facts decide.Target, known bool, again time.Duration, err error) {
 	st, ok := t.get(key)
 	if !ok {
-		deleted, again, err := t.deleted(ctx, key)
+		deleted, again, err := t.absences.Gone(ctx, key, t.named(key)...)
 		return decide.Target{Deleted: deleted}, deleted, again, err
 	}
-	t.back(key)
 	if gone != "" && gone != string(st.UID) {
 		return decide.Target{Deleted: true}, true, 0, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,6 +29,8 @@ type Change[T Object] struct {
 	// Deleted: it is no longer visible through the export. The object was deleted, or its workspace is no longer bound,
 	// or no longer grants the claim.
 	Deleted bool
+	// Inferred: the deletion itself was not seen. A list no longer had the object, which also happens when less is shown.
+	Inferred bool
 	// Priority is that of the work that follows: the initial list is backlog.
 	Priority tmc.Priority
 }
@@ -146,11 +149,12 @@ func (c *Cache[T]) OnChange(heard func(Change[T])) error {
 			}
 		},
 		DeleteFunc: func(obj any) {
-			if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+			tombstone, inferred := obj.(cache.DeletedFinalStateUnknown)
+			if inferred {
 				obj = tombstone.Obj
 			}
 			if last, ok := obj.(T); ok {
-				heard(Change[T]{Object: last, Deleted: true, Priority: tmc.PriorityLive})
+				heard(Change[T]{Object: last, Deleted: true, Inferred: inferred, Priority: tmc.PriorityLive})
 			}
 		},
 	}
@@ -224,26 +228,25 @@ func (c *Cache[T]) All() []T {
 	return found
 }
 
-// Live lists all objects anew, past the cache. It is for the rare decision that must not rest on what a cache no longer
-// shows. An error, on any shard, means that nothing is known.
-func (c *Cache[T]) Live(ctx context.Context) ([]T, error) {
-	var found []T
+func (c *Cache[T]) listIn(ctx context.Context, shard *shardCache, cluster logicalcluster.Name) (found []T, err error) {
+	list, err := shard.source.client.Cluster(cluster.Path()).Resource(c.id.gvr).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, tmc.Classify(fmt.Errorf("listing %s of logical cluster %s at %s: %w", c.id, cluster, shard.source.url, err))
+	}
 	decode := transform(c.decode)
-	for _, shard := range c.shards {
-		list, err := shard.source.client.Resource(c.id.gvr).List(ctx, metav1.ListOptions{})
+	for i := range list.Items {
+		obj, err := decode(&list.Items[i])
 		if err != nil {
-			return nil, tmc.Classify(fmt.Errorf("listing %s at %s: %w", c.id, shard.source.url, err))
+			return nil, err
 		}
-		for i := range list.Items {
-			obj, err := decode(&list.Items[i])
-			if err != nil {
-				return nil, err
-			}
-			found = appendTyped(found, []any{obj})
-		}
+		found = appendTyped(found, []any{obj})
 	}
 	return found, nil
 }
+
+// isNotServed is true for what kcp answers about a logical cluster that it does not have, or that has not bound the export:
+// a 403, as if it were a secret.
+func isNotServed(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) }
 
 func appendTyped[T Object](found []T, objs []any) []T {
 	for _, obj := range objs {

@@ -27,6 +27,8 @@ type Deps struct {
 	URLs URLs
 	// Metrics of all fleets of the process.
 	Metrics *Metrics
+	// Memory outlives the fleet. Nil is for a fleet that is the only one of its process.
+	Memory *Memory
 	// Gates are waited for before each pass of a loop.
 	Gates []func(context.Context) error
 	// Health tells of resources that cannot be listed, and of reconcilers that are stuck. It may be nil.
@@ -51,6 +53,9 @@ type Fleet struct {
 	// shards are where logical clusters live, as far as an object of theirs was seen.
 	shardsLock sync.RWMutex
 	shards     map[logicalcluster.Name]string
+
+	absencesLock sync.Mutex
+	absences     *Absences
 }
 
 // cacheEntry is a cache with its type.
@@ -70,6 +75,9 @@ type source struct {
 
 // New makes the clients and the caches that all need; no request is sent.
 func New(deps Deps) (*Fleet, error) {
+	if deps.Memory == nil {
+		deps.Memory = NewMemory()
+	}
 	f := &Fleet{deps: deps, sources: map[string][]*source{}, caches: map[resourceID]cacheEntry{}, shards: map[logicalcluster.Name]string{}}
 	var err error
 	if f.workspaces, err = kcpdynamic.NewForConfig(deps.Config); err != nil {

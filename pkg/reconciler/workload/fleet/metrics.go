@@ -20,6 +20,7 @@ type Metrics struct {
 	objects  *prometheus.Desc
 	degraded *prometheus.Desc
 	shards   *prometheus.Desc
+	unseen   *prometheus.Desc
 	lock     sync.Mutex
 	followed map[*Fleet]struct{}
 }
@@ -44,6 +45,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			"1 while a resource cannot be listed or watched on some shard, by export and resource. What depends on it waits.", []string{"export", "group", "resource"}, nil),
 		shards: prometheus.NewDesc("workload_manager_virtual_workspaces",
 			"Virtual workspaces that are watched, one per kcp shard, by export.", []string{"export"}, nil),
+		unseen: prometheus.NewDesc("workload_manager_unseen_sync_targets",
+			"SyncTargets that something is assigned to, and of which it is not known whether they exist: no shard shows them. What is on them stays.", nil, nil),
 		followed: map[*Fleet]struct{}{},
 	}
 	registry.MustRegister(m.writes, m.retries, m.lag, collector{m})
@@ -78,16 +81,20 @@ func (m collector) Describe(out chan<- *prometheus.Desc) {
 	out <- m.objects
 	out <- m.degraded
 	out <- m.shards
+	out <- m.unseen
 }
 
 // Collect implements prometheus.Collector.
 func (m collector) Collect(out chan<- prometheus.Metric) {
 	objects, degraded, shards := map[resourceID]int{}, map[resourceID]float64{}, map[string]int{}
+	unseen := 0
 	m.lock.Lock()
 	for f := range m.followed {
 		f.count(objects, degraded, shards)
+		unseen += f.unseen()
 	}
 	m.lock.Unlock()
+	out <- prometheus.MustNewConstMetric(m.unseen, prometheus.GaugeValue, float64(unseen))
 	for id, n := range objects {
 		out <- prometheus.MustNewConstMetric(m.objects, prometheus.GaugeValue, float64(n), id.export, id.gvr.Group, id.gvr.Resource)
 		out <- prometheus.MustNewConstMetric(m.degraded, prometheus.GaugeValue, degraded[id], id.export, id.gvr.Group, id.gvr.Resource)
@@ -110,4 +117,14 @@ func (f *Fleet) count(objects map[resourceID]int, degraded map[resourceID]float6
 	for export, sources := range f.sources {
 		shards[export] += len(sources)
 	}
+}
+
+func (f *Fleet) unseen() int {
+	f.absencesLock.Lock()
+	absences := f.absences
+	f.absencesLock.Unlock()
+	if absences == nil {
+		return 0
+	}
+	return absences.unseen()
 }

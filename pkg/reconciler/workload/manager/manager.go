@@ -38,6 +38,7 @@ type Manager struct {
 	clock      clock.WithTicker
 	registry   *prometheus.Registry
 	metrics    *fleet.Metrics
+	memory     *fleet.Memory
 	placements *placement.Metrics
 	leader     prometheus.Gauge
 	// heartbeats count the SyncTargets.
@@ -62,7 +63,7 @@ type Manager struct {
 // New connects nothing yet, but listens: a port that is taken is an error here.
 func New(config Config) (*Manager, error) {
 	m := &Manager{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-manager"), health: tmc.NewHealth()}
-	m.metrics = fleet.NewMetrics(m.registry)
+	m.metrics, m.memory = fleet.NewMetrics(m.registry), fleet.NewMemory()
 	config.Features.Register(m.registry)
 	m.placements = placement.NewMetrics(m.registry)
 	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{Name: "workload_manager_leader", Help: "1 if this replica is the one that works."})
@@ -229,7 +230,7 @@ var errURLsChanged = errors.New("the virtual workspaces of the APIExports change
 // serveFleet runs the reconcilers while the virtual workspaces are these.
 func (m *Manager) serveFleet(ctx context.Context, urls fleet.URLs, changed <-chan struct{}) error {
 	f, err := fleet.New(fleet.Deps{
-		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Health: m.health, Clock: m.clock,
+		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Memory: m.memory, Health: m.health, Clock: m.clock,
 		Gates: []func(context.Context) error{m.kcp.Breaker().Wait},
 	})
 	if err != nil {

@@ -54,6 +54,7 @@ type Controller struct {
 	clock clock.Clock
 
 	targets    *fleet.Cache[*workloadv1alpha1.SyncTarget]
+	absences   *fleet.Absences
 	locations  *fleet.Cache[*schedulingv1alpha1.Location]
 	placements *fleet.Cache[*schedulingv1alpha1.Placement]
 	namespaces *fleet.Cache[*metav1.PartialObjectMetadata]
@@ -73,7 +74,7 @@ type Controller struct {
 	lock sync.Mutex
 	// read are the SyncTargets as placement knows them, so that each is read once and not for each Placement.
 	read map[fleet.Key]readTarget
-	// notReadySince is since when targets have been seen not to be ready, by key.
+	// notReadySince is since when targets have been seen not to be ready, or have not been seen, by key.
 	notReadySince map[string]time.Time
 	started       time.Time
 }
@@ -104,6 +105,9 @@ func New(deps Deps) (*Controller, error) {
 func (c *Controller) watch() (err error) {
 	f := c.deps.Fleet
 	if c.targets, err = fleet.SyncTargets(f); err != nil {
+		return err
+	}
+	if c.absences, err = f.Absences(); err != nil {
 		return err
 	}
 	if c.locations, err = fleet.Locations(f); err != nil {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/logicalcluster/v3"
+	corev1alpha1 "github.com/kcp-dev/sdk/apis/core/v1alpha1"
 
 	schedulingv1alpha1 "github.com/kcp-dev/workload-syncer/apis/scheduling/v1alpha1"
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
@@ -35,7 +36,11 @@ func (c *Controller) processPlacement(ctx context.Context, key fleet.Key) (time.
 	if p.DeletionTimestamp != nil && !slices.Contains(p.Finalizers, schedulingv1alpha1.PlacementFinalizer) {
 		return 0, nil // nothing was placed, or all has left
 	}
-	decision, wait := c.decide(p)
+	gone, again, err := c.goneOf(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	decision, wait := c.decide(p, gone)
 	if wait > 0 {
 		return wait, nil
 	}
@@ -43,19 +48,49 @@ func (c *Controller) processPlacement(ctx context.Context, key fleet.Key) (time.
 		c.ledger.drop(key)
 		return 0, err
 	}
-	if decision.Again.IsZero() {
-		return 0, nil
+	if !decision.Again.IsZero() {
+		again = sooner(again, max(decision.Again.Sub(c.clock.Now()), time.Millisecond))
 	}
-	return max(decision.Again.Sub(c.clock.Now()), time.Millisecond), nil
+	return again, nil
+}
+
+// sooner is the shorter one of two waits, of which zero is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// goneOf are the targets of a Placement that are certain not to exist any more. Of others that cannot be seen, again says when
+// to ask anew.
+func (c *Controller) goneOf(ctx context.Context, p *schedulingv1alpha1.Placement) (gone sets.Set[string], again time.Duration, err error) {
+	gone = sets.New[string]()
+	for i := range p.Status.SelectedTargets {
+		entry := &p.Status.SelectedTargets[i]
+		where := fleet.Key{Cluster: logicalcluster.Name(entry.Cluster), Name: entry.Name}
+		if _, seen := c.targets.Get(where); seen {
+			continue
+		}
+		certain, after, err := c.absences.Gone(ctx, entry.Key, where)
+		if err != nil {
+			return nil, 0, err
+		}
+		if certain {
+			gone.Insert(entry.Key)
+		}
+		again = sooner(again, after)
+	}
+	return gone, again, nil
 }
 
 // decide makes the decision and enters it in the ledger, one at a time where that matters.
-func (c *Controller) decide(p *schedulingv1alpha1.Placement) (decision choose.Decision, wait time.Duration) {
+func (c *Controller) decide(p *schedulingv1alpha1.Placement, gone sets.Set[string]) (decision choose.Decision, wait time.Duration) {
 	if len(p.Spec.Resources.Requests) > 0 {
 		c.deciding.Lock()
 		defer c.deciding.Unlock()
 	}
-	observed := c.gather(p)
+	observed := c.gather(p, gone)
 	if observed.Provider.Cluster == "" || observed.Consumer.Path == "" {
 		if wait = c.pathsUnsettled(); wait > 0 {
 			return decision, wait
@@ -76,7 +111,7 @@ func (c *Controller) pathsUnsettled() time.Duration {
 }
 
 // gather reads caches only.
-func (c *Controller) gather(p *schedulingv1alpha1.Placement) choose.Observed {
+func (c *Controller) gather(p *schedulingv1alpha1.Placement, gone sets.Set[string]) choose.Observed {
 	cluster := logicalcluster.From(p)
 	provider := c.provider(p)
 	o := choose.Observed{
@@ -96,7 +131,7 @@ func (c *Controller) gather(p *schedulingv1alpha1.Placement) choose.Observed {
 			o.Targets = append(o.Targets, t)
 		}
 	}
-	o.Targets = append(o.Targets, c.chosenElsewhere(p, known)...)
+	o.Targets = append(o.Targets, c.chosenElsewhere(p, known, gone)...)
 	if p.Spec.AntiAffinity != nil {
 		c.gatherOthers(&o, cluster, known)
 	}
@@ -105,41 +140,47 @@ func (c *Controller) gather(p *schedulingv1alpha1.Placement) choose.Observed {
 	return o
 }
 
-// provider is the workspace of the Locations; without a Cluster if it is not known.
+// provider is the workspace of the Locations; without a Cluster if it is not known, or its Locations cannot be seen.
 func (c *Controller) provider(p *schedulingv1alpha1.Placement) choose.Workspace {
 	path := logicalcluster.NewPath(string(p.Spec.LocationWorkspace))
 	if path.Empty() {
 		path = c.deps.Provider
 	}
 	cluster, known := c.deps.Fleet.ClusterOf(path)
-	if !known {
+	if _, served := c.schedulers.Get(fleet.Key{Cluster: cluster, Name: corev1alpha1.LogicalClusterName}); !known || !served {
 		return choose.Workspace{Path: path.String()}
 	}
 	return choose.Workspace{Cluster: string(cluster), Path: c.pathOf(cluster)}
 }
 
-// chosenElsewhere are the targets that the Placement is on and that are not among those known. One whose workspace cannot be
-// seen is not gone: nothing is known of it, so it counts as not ready.
-func (c *Controller) chosenElsewhere(p *schedulingv1alpha1.Placement, known sets.Set[string]) (targets []choose.Target) {
+// chosenElsewhere are the targets that the Placement is on and that are not among those known, but for those that are gone.
+// Of one that cannot be seen nothing is known, so it counts as not ready.
+func (c *Controller) chosenElsewhere(p *schedulingv1alpha1.Placement, known, gone sets.Set[string]) (targets []choose.Target) {
 	for i := range p.Status.SelectedTargets {
 		entry := &p.Status.SelectedTargets[i]
-		if known.Has(entry.Key) {
+		if known.Has(entry.Key) || gone.Has(entry.Key) {
 			continue
 		}
-		cluster := logicalcluster.Name(entry.Cluster)
-		if st, ok := c.targets.Get(fleet.Key{Cluster: cluster, Name: entry.Name}); ok {
+		if st, ok := c.targets.Get(fleet.Key{Cluster: logicalcluster.Name(entry.Cluster), Name: entry.Name}); ok {
 			targets = append(targets, c.target(st))
-		} else if _, visible := c.deps.Fleet.ClusterOf(cluster.Path()); !visible {
-			targets = append(targets, choose.Target{
-				Key: entry.Key, Cluster: entry.Cluster, Path: entry.Path, Name: entry.Name, UID: entry.UID,
-				NotReady: "its workspace cannot be seen", Silent: true,
-			})
 		} else {
-			continue
+			targets = append(targets, c.unseen(entry))
 		}
 		known.Insert(entry.Key)
 	}
 	return targets
+}
+
+// unseen is a target that is chosen and cannot be seen.
+func (c *Controller) unseen(entry *schedulingv1alpha1.SelectedTarget) choose.Target {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	since, noted := c.notReadySince[entry.Key]
+	if !noted {
+		since = c.clock.Now()
+		c.notReadySince[entry.Key] = since
+	}
+	return choose.Unseen(entry, since)
 }
 
 func (c *Controller) gatherOthers(o *choose.Observed, cluster logicalcluster.Name, known sets.Set[string]) {
@@ -153,7 +194,7 @@ func (c *Controller) gatherOthers(o *choose.Observed, cluster logicalcluster.Nam
 			entry.Chosen = append(entry.Chosen, choose.Chosen{Key: s.Key, Location: s.Location})
 		}
 		o.Others = append(o.Others, entry)
-		o.Targets = append(o.Targets, c.chosenElsewhere(other, known)...)
+		o.Targets = append(o.Targets, c.chosenElsewhere(other, known, nil)...)
 	}
 }
 
@@ -230,9 +271,19 @@ func (c *Controller) write(ctx context.Context, p *schedulingv1alpha1.Placement,
 	if _, err := c.scheduling.Patch(ctx, fleet.PlacementResource, key, status, "status"); err != nil {
 		return err
 	}
-	klog.FromContext(ctx).V(2).Info("Placed", "placement", key.String(), "targets", decision.Status.TargetNames, "moves", len(decision.Moves))
+	logDecision(ctx, key, decision)
 	c.tell(ctx, p, decision)
 	return nil
+}
+
+// logDecision says what a Placement was told.
+func logDecision(ctx context.Context, key fleet.Key, decision *choose.Decision) {
+	logger := klog.FromContext(ctx).V(2).WithValues("placement", key.String(), "phase", decision.Status.Phase, "moves", len(decision.Moves))
+	if scheduled := meta.FindStatusCondition(decision.Status.Conditions, schedulingv1alpha1.PlacementScheduled); scheduled != nil && scheduled.Status != "True" {
+		logger.Info("Not placed as asked for", "targets", decision.Status.TargetNames, "reason", scheduled.Reason, "why", scheduled.Message)
+		return
+	}
+	logger.Info("Placed", "targets", decision.Status.TargetNames)
 }
 
 func (c *Controller) patchFinalizers(ctx context.Context, key fleet.Key, version string, finalizers []string) (*unstructured.Unstructured, error) {

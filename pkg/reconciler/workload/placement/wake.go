@@ -61,15 +61,17 @@ func (c *Controller) listen() error {
 	if err := c.locations.OnChange(c.locationChanged); err != nil {
 		return err
 	}
-	if err := c.targets.OnChange(c.targetChanged); err != nil {
+	if err := c.absences.OnChange(c.targetChanged); err != nil {
 		return err
 	}
 	if err := c.namespaces.OnChange(c.namespaceChanged); err != nil {
 		return err
 	}
 	return c.schedulers.OnChange(func(change fleet.Change[*metav1.PartialObjectMetadata]) {
+		cluster := logicalcluster.From(change.Object)
 		if change.Before == nil {
-			c.locationLoop.Add(fleet.Key{Cluster: logicalcluster.From(change.Object)}, change.Priority)
+			c.locationLoop.Add(fleet.Key{Cluster: cluster}, change.Priority)
+			c.wakeOf(byProvider, cluster, change.Priority)
 		}
 	})
 }

@@ -174,6 +174,14 @@ func TestKept(t *testing.T) {
 		{"or for as long as the Placement says", newWorld(target("east", notReady, silent), free).on("east").asks(func(s *schedulingv1alpha1.PlacementSpec) {
 			s.Tolerations = []schedulingv1alpha1.Toleration{{Key: schedulingv1alpha1.NotReadyTaint, Operator: "Exists", Effect: "NoExecute", TolerationSeconds: new(int64(60))}}
 		}), told{"west", "east: NotReady", enough, placed}},
+		{"a SyncTarget that cannot be seen is kept", newWorld(free).unseen("east"), told{"east", "", enough, "TargetDisturbed"}},
+		{"though nothing says that it is in a Location still", newWorld(free).unseen("east").with(func(o *Observed) {
+			o.Locations[0].InstanceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"name": "west"}}
+		}), told{"east", "", enough, "TargetDisturbed"}},
+		{"or that the required affinity matches", newWorld(target("west", label("a", "1"))).unseen("east").asks(requires("a", "1")), told{"east", "", enough, "TargetDisturbed"}},
+		{"and is no choice for others", newWorld().with(func(o *Observed) {
+			o.Targets = []Target{Unseen(&schedulingv1alpha1.SelectedTarget{Key: "k-east", Name: "east", Cluster: provider}, now)}
+		}), told{"", "", "TargetsNotReady", not}},
 		{"it leaves when no Location has the target", newWorld(target("east"), free).on("east").with(func(o *Observed) {
 			o.Locations[0].InstanceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"name": "west"}}
 		}), told{"west", "east: NotInLocation", enough, placed}},

@@ -32,7 +32,7 @@ func (p *pass) judge(entry *schedulingv1alpha1.SelectedTarget) verdict {
 		return verdict{leave: schedulingv1alpha1.TargetDeleted, message: "the SyncTarget is gone"}
 	}
 	tolerated := p.judgeTaints(entry, target)
-	if tolerated.leave != "" {
+	if tolerated.leave != "" || target.Unseen {
 		return tolerated
 	}
 	if p.evicts(target) {

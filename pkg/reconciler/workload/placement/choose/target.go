@@ -38,6 +38,8 @@ type Target struct {
 	// OwnWorkspaceOnly is true for a target whose syncer looks at the SyncTarget's own workspace and nowhere else.
 	OwnWorkspaceOnly bool
 	Deleting         bool
+	// Unseen: the SyncTarget cannot be seen, which is not to say that it is gone. Nothing that it says of itself is known.
+	Unseen bool
 
 	// NotReadySince is since when this process has seen the target not to be ready. It is no part of the SyncTarget.
 	NotReadySince metav1.Time
@@ -57,6 +59,14 @@ func TargetOf(target *workloadv1alpha1.SyncTarget, cluster, path string) Target 
 	}
 	t.NotReady, t.Silent, t.Degraded = health(target.Status.Conditions)
 	return t
+}
+
+// Unseen is a target that a Placement is on and that has not been seen since then.
+func Unseen(entry *schedulingv1alpha1.SelectedTarget, since time.Time) Target {
+	return Target{
+		Key: entry.Key, Cluster: entry.Cluster, Path: entry.Path, Name: entry.Name, UID: entry.UID,
+		NotReady: "it cannot be seen by the manager", Silent: true, Unseen: true, NotReadySince: metav1.NewTime(since),
+	}
 }
 
 // Same is true for what placement need not look at again.

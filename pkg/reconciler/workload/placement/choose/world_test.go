@@ -152,6 +152,14 @@ func (o *Observed) on(names ...string) *Observed {
 	return o
 }
 
+// unseen has the Placement on a target that cannot be seen any more.
+func (o *Observed) unseen(name string) *Observed {
+	o.on(name)
+	entry := &o.Placement.Status.SelectedTargets[len(o.Placement.Status.SelectedTargets)-1]
+	o.Targets = append(o.Targets, Unseen(entry, now.Add(-time.Hour)))
+	return o
+}
+
 // leaving has the Placement leave a target already.
 func (o *Observed) leaving(name string, reason schedulingv1alpha1.TargetReason, ago time.Duration) *Observed {
 	o.on(name)
