@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -51,7 +50,7 @@ type types struct {
 	// changed hears that types have come or gone, or other ones are compute types now.
 	changed func()
 
-	recheck chan struct{}
+	relook *tmc.Relook
 
 	lock    sync.RWMutex
 	running map[schema.GroupResource]*typeCache
@@ -71,9 +70,12 @@ func newTypes(f *fleet.Fleet, provider logicalcluster.Path) *types {
 		options.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, workloadv1alpha1.KubernetesExport).String()
 	}
 	t := &types{
-		fleet: f, recheck: make(chan struct{}, 1), running: map[schema.GroupResource]*typeCache{}, compute: sets.New[schema.GroupResource](),
+		fleet: f, running: map[schema.GroupResource]*typeCache{}, compute: sets.New[schema.GroupResource](),
 		started: func(*typeCache) error { return nil }, changed: func() {},
 	}
+	t.relook = tmc.NewRelook(tmc.RelookOptions{
+		Task: "determining the types to assign", Look: t.look, Settling: settling, Period: func() time.Duration { return discoveryPeriod }, Retry: discoveryRetry, Clock: f.Clock(),
+	})
 	t.informer = cache.NewSharedIndexInformer(tmc.ListWatch(f.Workspace(provider).Resource(apiExports), onlyOurs, nil), &unstructured.Unstructured{}, 0, cache.Indexers{})
 	return t
 }
@@ -87,40 +89,17 @@ const (
 	discoveryRetry  = 3 * time.Second
 )
 
-// run follows the types until ctx is done.
+// run follows the types until ctx is done. It begins when the export has been seen.
 func (t *types) run(ctx context.Context) error {
-	again := func(any) {
-		select {
-		case t.recheck <- struct{}{}:
-		default: // one is due already
-		}
-	}
+	again := func(any) { t.relook.Hint() }
 	if _, err := t.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: again, UpdateFunc: func(_, obj any) { again(obj) }, DeleteFunc: again}); err != nil {
 		return err
 	}
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() { t.informer.RunWithContext(ctx) })
-
-	var pending []time.Duration
-	for {
-		next := discoveryPeriod
-		if len(pending) > 0 {
-			next, pending = pending[0], pending[1:]
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.recheck:
-			pending = slices.Clone(settling)
-			continue
-		case <-time.After(wait.Jitter(next, 0.1)):
-		}
-		if err := t.look(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Determining the types to assign", "retryAfter", discoveryRetry.String())
-			pending = append([]time.Duration{discoveryRetry}, pending...)
-		}
-	}
+	t.relook.Run(ctx)
+	return nil
 }
 
 // look compares the types that are watched with those that should be.

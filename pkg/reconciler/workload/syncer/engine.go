@@ -11,7 +11,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
@@ -38,7 +37,7 @@ type Engine struct {
 	// offered are resources that kcp is about to serve upstream, if it does not yet.
 	offered func() []schema.GroupResource
 
-	recheck chan struct{}
+	relook *tmc.Relook
 	// looking tells of a look at the types that hangs.
 	looking *tmc.Watermark
 
@@ -73,20 +72,18 @@ type TypeStatus struct {
 func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), crds cache.SharedIndexInformer, exports func() []workloadv1alpha1.APIExportReference) *Engine {
 	e := &Engine{
 		controllerDeps: deps, filters: filters, discovery: disco, crds: crds, exports: exports, offered: func() []schema.GroupResource { return nil },
-		recheck: make(chan struct{}, 1), running: map[resourceType]*runningType{}, looking: tmc.NewWatermark(deps.clock, tmc.StuckAfter),
+		running: map[resourceType]*runningType{}, looking: tmc.NewWatermark(deps.clock, tmc.StuckAfter),
 	}
+	e.relook = tmc.NewRelook(tmc.RelookOptions{
+		Task: "determining the types to sync", Look: e.reconcileTypes, Settling: settling, Period: e.period, Retry: discoveryRetry,
+	})
 	e.namespaces.inUse, e.namespaces.contentTypes = e.inUse, e.contentTypes
 	e.selection.changed = e.namespaceChanged
 	return e
 }
 
 // Recheck has the engine compare what should run with what runs, soon.
-func (e *Engine) Recheck() {
-	select {
-	case e.recheck <- struct{}{}:
-	default: // one is due already
-	}
-}
+func (e *Engine) Recheck() { e.relook.Hint() }
 
 // How soon after a hint the types are looked at: at once, and twice more, because servers tell of a new type before
 // they serve it. Without a hint they are looked at every discoveryPeriod.
@@ -114,28 +111,17 @@ func (e *Engine) run(ctx context.Context) error {
 	}
 	defer e.stopAll()
 
-	pending := slices.Clone(settling)
-	for {
-		next := discoveryPeriod
-		if e.awaitsType() {
-			next = awaitedPeriod
-		}
-		if len(pending) > 0 {
-			next, pending = pending[0], pending[1:]
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-e.recheck:
-			pending = slices.Clone(settling)
-			continue
-		case <-time.After(wait.Jitter(next, 0.1)):
-		}
-		if err := e.reconcileTypes(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Determining the types to sync", "retryAfter", discoveryRetry.String())
-			pending = append([]time.Duration{discoveryRetry}, pending...)
-		}
+	e.relook.Hint()
+	e.relook.Run(ctx)
+	return nil
+}
+
+// period is how often the types are looked at without a hint.
+func (e *Engine) period() time.Duration {
+	if e.awaitsType() {
+		return awaitedPeriod
 	}
+	return discoveryPeriod
 }
 
 // awaitsType reports whether a type is offered to tenants and would be synced, but was not seen upstream yet.

@@ -9,7 +9,6 @@ package publish
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
@@ -55,7 +53,7 @@ type Publisher struct {
 	options  Options
 	client   dynamic.ResourceInterface
 	informer cache.SharedIndexInformer
-	recheck  chan struct{}
+	relook   *tmc.Relook
 	openapi  documents
 
 	lock sync.Mutex
@@ -68,7 +66,10 @@ type Publisher struct {
 
 // New sends no request.
 func New(options Options) *Publisher {
-	p := &Publisher{options: options, client: options.Workspace.Resource(importsResource), recheck: make(chan struct{}, 1)}
+	p := &Publisher{options: options, client: options.Workspace.Resource(importsResource)}
+	p.relook = tmc.NewRelook(tmc.RelookOptions{
+		Task: "importing the types of the cluster", Look: p.publish, Settling: settling, Period: func() time.Duration { return slowPeriod }, Retry: retryAfter,
+	})
 	selector := labels.Set{workloadv1alpha1.SyncTargetKeyLabel: options.Key}.String()
 	p.informer = cache.NewSharedIndexInformer(tmc.ListWatch(p.client, func(o *metav1.ListOptions) { o.LabelSelector = selector }, p.told),
 		&unstructured.Unstructured{}, 0, cache.Indexers{})
@@ -103,12 +104,7 @@ func (p *Publisher) told(err error) {
 }
 
 // Recheck has the imports compared with what the cluster serves, soon.
-func (p *Publisher) Recheck() {
-	select {
-	case p.recheck <- struct{}{}:
-	default: // one is due already
-	}
-}
+func (p *Publisher) Recheck() { p.relook.Hint() }
 
 // How soon after a hint the cluster is looked at: soon, and twice more, because servers tell of a new type before they
 // serve it. Without a hint it is looked at every slowPeriod, which is for upgrades of the cluster.
@@ -133,25 +129,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
 		return nil
 	}
-	pending := slices.Clone(settling)
-	for {
-		next := slowPeriod
-		if len(pending) > 0 {
-			next, pending = pending[0], pending[1:]
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.recheck:
-			pending = slices.Clone(settling)
-			continue
-		case <-time.After(wait.Jitter(next, 0.1)):
-		}
-		if err := p.publish(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Importing the types of the cluster", "retryAfter", retryAfter.String())
-			pending = append([]time.Duration{retryAfter}, pending...)
-		}
-	}
+	p.Recheck()
+	p.relook.Run(ctx)
+	return nil
 }
 
 // changed looks at an import whose spec was changed, by us or by somebody else, and tells when its resource is offered.
