@@ -115,7 +115,8 @@ func (c *Controller) gather(ctx context.Context, gr schema.GroupResource) (gathe
 			}
 		}
 	}
-	return g, c.gatherImports(ctx, &g)
+	err = c.gatherImports(ctx, &g)
+	return g, err
 }
 
 // gatherImports reads what clusters serve. The import of a SyncTarget that cannot be seen counts as before.

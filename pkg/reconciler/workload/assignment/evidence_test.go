@@ -44,8 +44,11 @@ func newEvidence(t *testing.T, kcp *fakekcp.KCP, shards ...string) (*Controller,
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = f.Run(ctx) // it has no error
+	}()
 	t.Cleanup(func() {
 		cancel()
 		<-ended

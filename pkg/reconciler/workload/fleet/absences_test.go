@@ -74,8 +74,11 @@ func (w *world) serve(shards ...string) {
 		w.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(w.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = f.Run(ctx) // it has no error
+	}()
 	w.stop = func() {
 		cancel()
 		<-ended

@@ -3,6 +3,7 @@ package tmc
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -52,7 +53,7 @@ func newRelooked(t *testing.T) *relooked {
 // waits until somebody waits for the clock.
 func (r *relooked) waits() {
 	r.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !r.clock.HasWaiters(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); !r.clock.HasWaiters(); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			r.Fatal("nobody waits")
 		}
