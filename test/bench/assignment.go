@@ -252,6 +252,7 @@ func (b *bench) assignNew(ctx context.Context, t *tenant, m *syncer, how string,
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	made, err := b.spread(t, strings.ReplaceAll(how, " ", "-"), b.assigned).create(ctx)
 	if err != nil {
 		return err
@@ -271,6 +272,7 @@ func (b *bench) assignNew(ctx context.Context, t *tenant, m *syncer, how string,
 	b.add("created in placed namespaces "+how+", 16 workers: creates into kcp", made.perSecond(), "per second")
 	b.add("lag from acknowledged to assigned "+how+": p50", quantile(seen.lags(made), .5), "ms")
 	b.add("from the last creation until all are assigned "+how, took.Seconds(), "s")
+	b.add("created and assigned "+how+", from the first creation to the last assignment", float64(b.assigned)/time.Since(began).Seconds(), "per second")
 	return b.judgeWrites(ctx, m, before, "writes upstream per object "+how, g)
 }
 

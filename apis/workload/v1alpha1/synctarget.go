@@ -300,6 +300,18 @@ type SyncedResource struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	PendingObjects int64 `json:"pendingObjects,omitempty"`
+
+	// failedObjects is how many of the pending objects the last attempt failed for. It is tried again.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	FailedObjects int64 `json:"failedObjects,omitempty"`
+
+	// pendingSince is since when the object of this resource has been waiting that has waited longest: its first change that
+	// has not arrived on the other side yet. It is there while any waits, by the syncer's clock, and as old as the heartbeat.
+	//
+	// +optional
+	PendingSince *metav1.Time `json:"pendingSince,omitempty"`
 }
 
 // ResourceState is how the syncer fares with a resource type.

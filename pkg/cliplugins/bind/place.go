@@ -114,15 +114,11 @@ func Place(ctx context.Context, kcp *rest.Config, path logicalcluster.Path, p Pl
 	if err != nil {
 		return err
 	}
-	scoped, err := workspace.Config(kcp, path)
+	client, err := workspace.Client(kcp, path)
 	if err != nil {
 		return err
 	}
-	client, err := dynamic.NewForConfig(scoped)
-	if err != nil {
-		return err
-	}
-	placements := client.Resource(schedulingv1alpha1.SchemeGroupVersion.WithResource("placements"))
+	placements := client.Resource(workspace.Placements)
 	if err := put(ctx, placements, p.Name, spec, &apply.Run{Out: out}); err != nil {
 		return fmt.Errorf("placing the work of workspace %s: %w", path, workspace.Explain(err, kcp.Host, path))
 	}

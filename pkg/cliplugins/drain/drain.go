@@ -25,6 +25,7 @@ import (
 	schedulingv1alpha1 "github.com/kcp-dev/workload-syncer/apis/scheduling/v1alpha1"
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/tenants"
+	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/workspace"
 )
 
 // examples is how many objects of a type are named when the drain does not come to its end.
@@ -85,7 +86,7 @@ func (t *Targets) watch(ctx context.Context, target *workloadv1alpha1.SyncTarget
 		if !ok {
 			return false, apierrors.FromObject(event.Object)
 		}
-		current, err := toTarget(object)
+		current, err := workspace.As[workloadv1alpha1.SyncTarget](object)
 		if err != nil {
 			return false, err
 		}

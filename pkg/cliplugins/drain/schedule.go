@@ -10,8 +10,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -34,15 +32,11 @@ type Targets struct {
 
 // NewTargets reaches the SyncTargets of the workspace at path.
 func NewTargets(kcp *rest.Config, path logicalcluster.Path) (*Targets, error) {
-	scoped, err := workspace.Config(kcp, path)
+	client, err := workspace.Client(kcp, path)
 	if err != nil {
 		return nil, err
 	}
-	client, err := dynamic.NewForConfig(scoped)
-	if err != nil {
-		return nil, err
-	}
-	return &Targets{kcp: kcp, path: path, client: client.Resource(workloadv1alpha1.SchemeGroupVersion.WithResource("synctargets"))}, nil
+	return &Targets{kcp: kcp, path: path, client: client.Resource(workspace.SyncTargets)}, nil
 }
 
 // Cordon keeps new workloads away from the target; what runs there stays.
@@ -91,11 +85,11 @@ func (t *Targets) evict(ctx context.Context, target *workloadv1alpha1.SyncTarget
 }
 
 func (t *Targets) get(ctx context.Context, name string) (*workloadv1alpha1.SyncTarget, error) {
-	object, err := t.client.Get(ctx, name, metav1.GetOptions{})
+	target, err := workspace.Get[workloadv1alpha1.SyncTarget](ctx, t.client, name)
 	if err != nil {
 		return nil, t.explain(name, err)
 	}
-	return toTarget(object)
+	return target, nil
 }
 
 func (t *Targets) patch(ctx context.Context, name string, spec map[string]any) (*workloadv1alpha1.SyncTarget, error) {
@@ -111,15 +105,7 @@ func (t *Targets) patch(ctx context.Context, name string, spec map[string]any) (
 	if err != nil {
 		return nil, t.explain(name, err)
 	}
-	return toTarget(object)
-}
-
-func toTarget(object *unstructured.Unstructured) (*workloadv1alpha1.SyncTarget, error) {
-	target := &workloadv1alpha1.SyncTarget{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, target); err != nil {
-		return nil, fmt.Errorf("reading SyncTarget %s: %w", object.GetName(), err)
-	}
-	return target, nil
+	return workspace.As[workloadv1alpha1.SyncTarget](object)
 }
 
 func (t *Targets) explain(name string, err error) error {

@@ -2,7 +2,6 @@ package explain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -31,11 +29,9 @@ import (
 )
 
 var (
-	placementsGVR  = schedulingv1alpha1.SchemeGroupVersion.WithResource("placements")
-	syncTargetsGVR = workloadv1alpha1.SchemeGroupVersion.WithResource("synctargets")
-	namespacesGVR  = corev1.SchemeGroupVersion.WithResource("namespaces")
-	eventsGVR      = corev1.SchemeGroupVersion.WithResource("events")
-	bindingsGVR    = apisv1alpha2.SchemeGroupVersion.WithResource("apibindings")
+	namespacesGVR = corev1.SchemeGroupVersion.WithResource("namespaces")
+	eventsGVR     = corev1.SchemeGroupVersion.WithResource("events")
+	bindingsGVR   = apisv1alpha2.SchemeGroupVersion.WithResource("apibindings")
 )
 
 // Workspace is where to look.
@@ -113,7 +109,7 @@ func (w *Workspace) Explain(ctx context.Context, kind, namespace, name string, n
 	if err != nil {
 		return Report{}, w.explain(mapping, namespace, name, err)
 	}
-	if mapping.Resource == placementsGVR {
+	if mapping.Resource == workspace.Placements {
 		return w.explainPlacement(ctx, object, now)
 	}
 	f := Facts{Workspace: w.path.String(), Now: now, Resource: mapping.Resource.GroupResource(), Object: object, Targets: map[string]*workloadv1alpha1.SyncTarget{}}
@@ -124,11 +120,11 @@ func (w *Workspace) Explain(ctx context.Context, kind, namespace, name string, n
 }
 
 func (w *Workspace) explainPlacement(ctx context.Context, object *unstructured.Unstructured, now time.Time) (Report, error) {
-	placement := &schedulingv1alpha1.Placement{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, placement); err != nil {
+	placement, err := workspace.As[schedulingv1alpha1.Placement](object)
+	if err != nil {
 		return Report{}, err
 	}
-	namespaces, err := list[corev1.Namespace](ctx, w.client.Resource(namespacesGVR), metav1.ListOptions{})
+	namespaces, err := workspace.List[corev1.Namespace](ctx, w.client.Resource(namespacesGVR), metav1.ListOptions{})
 	if err != nil {
 		return Report{}, fmt.Errorf("looking at workspace %s: %w", w.path, err)
 	}
@@ -170,8 +166,8 @@ func (w *Workspace) explain(mapping *meta.RESTMapping, namespace, name string, e
 func (w *Workspace) gather(ctx context.Context, f *Facts) error {
 	var errs [4]error
 	f.Namespace, errs[0] = w.namespace(ctx, f.Object)
-	f.Bindings, errs[1] = list[apisv1alpha2.APIBinding](ctx, w.client.Resource(bindingsGVR), metav1.ListOptions{})
-	f.Placements, errs[2] = list[schedulingv1alpha1.Placement](ctx, w.client.Resource(placementsGVR), metav1.ListOptions{})
+	f.Bindings, errs[1] = workspace.List[apisv1alpha2.APIBinding](ctx, w.client.Resource(bindingsGVR), metav1.ListOptions{})
+	f.Placements, errs[2] = workspace.List[schedulingv1alpha1.Placement](ctx, w.client.Resource(workspace.Placements), metav1.ListOptions{})
 	f.PlacementsServed = !apierrors.IsNotFound(errs[2])
 	f.Events, errs[3] = w.events(ctx, f.Object)
 	for _, err := range errs {
@@ -193,8 +189,7 @@ func (w *Workspace) namespace(ctx context.Context, object *unstructured.Unstruct
 			return nil, err
 		}
 	}
-	namespace := &corev1.Namespace{}
-	return namespace, runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, namespace)
+	return workspace.As[corev1.Namespace](content)
 }
 
 func (w *Workspace) events(ctx context.Context, object *unstructured.Unstructured) ([]corev1.Event, error) {
@@ -203,14 +198,14 @@ func (w *Workspace) events(ctx context.Context, object *unstructured.Unstructure
 		namespace = metav1.NamespaceDefault
 	}
 	selector := fields.OneTermEqualSelector("involvedObject.uid", string(object.GetUID())).String()
-	events, err := list[corev1.Event](ctx, w.client.Resource(eventsGVR).Namespace(namespace), metav1.ListOptions{FieldSelector: selector})
+	events, err := workspace.List[corev1.Event](ctx, w.client.Resource(eventsGVR).Namespace(namespace), metav1.ListOptions{FieldSelector: selector})
 	slices.SortStableFunc(events, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
 	return events, err
 }
 
 // gatherTargets reads the SyncTargets of this workspace, and those that its Placements chose.
 func (w *Workspace) gatherTargets(ctx context.Context, f *Facts) error {
-	own, err := list[workloadv1alpha1.SyncTarget](ctx, w.client.Resource(syncTargetsGVR), metav1.ListOptions{})
+	own, err := workspace.List[workloadv1alpha1.SyncTarget](ctx, w.client.Resource(workspace.SyncTargets), metav1.ListOptions{})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 		return err
 	}
@@ -239,37 +234,16 @@ func (w *Workspace) gatherTargets(ctx context.Context, f *Facts) error {
 }
 
 func (w *Workspace) target(ctx context.Context, chosen schedulingv1alpha1.SelectedTarget) (*workloadv1alpha1.SyncTarget, error) {
-	scoped, err := workspace.Config(w.kcp, logicalcluster.NewPath(chosen.Cluster))
+	client, err := workspace.Client(w.kcp, logicalcluster.NewPath(chosen.Cluster))
 	if err != nil {
 		return nil, err
 	}
-	client, err := dynamic.NewForConfig(scoped)
+	target, err := workspace.Get[workloadv1alpha1.SyncTarget](ctx, client.Resource(workspace.SyncTargets), chosen.Name)
 	if err != nil {
-		return nil, err
-	}
-	content, err := client.Resource(syncTargetsGVR).Get(ctx, chosen.Name, metav1.GetOptions{})
-	if err != nil {
-		return nil, err
-	}
-	target := &workloadv1alpha1.SyncTarget{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, target); err != nil {
 		return nil, err
 	}
 	if target.UID != chosen.UID {
 		return nil, nil // a namesake that was created later
 	}
 	return target, nil
-}
-
-func list[T any](ctx context.Context, client dynamic.ResourceInterface, options metav1.ListOptions) ([]T, error) {
-	content, err := client.List(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	items := make([]T, len(content.Items))
-	var errs []error
-	for i := range content.Items {
-		errs = append(errs, runtime.DefaultUnstructuredConverter.FromUnstructured(content.Items[i].Object, &items[i]))
-	}
-	return items, errors.Join(errs...)
 }

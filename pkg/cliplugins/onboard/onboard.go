@@ -138,7 +138,7 @@ func (s *session) explain(err error) error {
 
 // ensureTarget makes the SyncTarget, or adds to the one that exists what was asked for.
 func (s *session) ensureTarget(ctx context.Context) (*workloadv1alpha1.SyncTarget, error) {
-	targets := s.client.Resource(workloadv1alpha1.SchemeGroupVersion.WithResource("synctargets"))
+	targets := s.client.Resource(workspace.SyncTargets)
 	existing, err := targets.Get(ctx, s.options.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return s.createTarget(ctx, targets)

@@ -114,7 +114,7 @@ func (t *table) add(name string, row, problems []string) {
 }
 
 func (s *Status) targets(wide bool, now time.Time) table {
-	t := table{header: []string{"SYNCTARGET", "READY", "REASON", "HEARTBEAT", "SCHEDULING", "CLUSTER", "RESOURCES", "OBJECTS", "PENDING"}}
+	t := table{header: []string{"SYNCTARGET", "READY", "REASON", "HEARTBEAT", "SCHEDULING", "CLUSTER", "RESOURCES", "SYNCED", "PENDING", "FAILED", "LAG"}}
 	if wide {
 		t.header = append(t.header, "FEED", "CPU", "MEMORY", "ENDPOINT", "SYNCER", "AGE")
 	}
@@ -203,10 +203,10 @@ func cells(target *workloadv1alpha1.SyncTarget, now time.Time) []string {
 	if condition := meta.FindStatusCondition(target.Status.Conditions, workloadv1alpha1.ConditionReady); condition != nil {
 		ready, reason = string(condition.Status), condition.Reason
 	}
-	synced, pending := objects(target)
+	c := countsOf(target)
 	return []string{
 		target.Name, ready, reason, since(target.Status.LastSyncerHeartbeatTime, now), scheduling(target, now), orNone(target.Spec.WorkloadCluster.Name),
-		resources(target), strconv.FormatInt(synced, 10), strconv.FormatInt(pending, 10),
+		resources(target), strconv.FormatInt(c.synced, 10), strconv.FormatInt(c.pending, 10), strconv.FormatInt(c.failed, 10), c.lag(now),
 	}
 }
 
@@ -238,13 +238,41 @@ func resources(target *workloadv1alpha1.SyncTarget) string {
 	return fmt.Sprintf("%d/%d", accepted, len(target.Status.SyncedResources))
 }
 
-// objects is how many of the target's objects are in sync, and how many are not yet.
-func objects(target *workloadv1alpha1.SyncTarget) (synced, pending int64) {
-	for _, resource := range target.Status.SyncedResources {
-		synced += resource.Objects
-		pending += resource.PendingObjects
+// counts are how the target's objects fare. Failed ones are pending too: they are tried again.
+type counts struct {
+	synced, pending, failed int64
+	// since is when the first change was seen that has not arrived yet; zero if all have.
+	since metav1.Time
+	// told: the syncer has told, and is still heard of.
+	told, heard bool
+}
+
+func countsOf(target *workloadv1alpha1.SyncTarget) counts {
+	heartbeat := meta.FindStatusCondition(target.Status.Conditions, workloadv1alpha1.ConditionHeartbeatHealthy)
+	c := counts{told: !target.Status.LastSyncerHeartbeatTime.IsZero(), heard: heartbeat == nil || heartbeat.Status == metav1.ConditionTrue}
+	for i := range target.Status.SyncedResources {
+		resource := &target.Status.SyncedResources[i]
+		c.synced += resource.Objects
+		c.pending += resource.PendingObjects
+		c.failed += resource.FailedObjects
+		if since := resource.PendingSince; since != nil && (c.since.IsZero() || since.Before(&c.since)) {
+			c.since = *since
+		}
 	}
-	return synced, pending
+	return c
+}
+
+// lag is for how long the first of all changes has been waiting that have not arrived on the other side.
+func (c counts) lag(now time.Time) string {
+	switch {
+	case !c.told:
+		return "-"
+	case !c.heard:
+		return "unknown" // the counts are as old as the heartbeat
+	case c.since.IsZero():
+		return "none"
+	}
+	return since(&c.since, now)
 }
 
 func scheduling(target *workloadv1alpha1.SyncTarget, now time.Time) string {
@@ -263,10 +291,14 @@ func scheduling(target *workloadv1alpha1.SyncTarget, now time.Time) string {
 // problems are the conditions that are not True and the resources that are not synced, each with its message.
 func problems(target *workloadv1alpha1.SyncTarget, now time.Time) (lines []string) {
 	lines = untrue(target.Status.Conditions, now)
-	for _, resource := range target.Status.SyncedResources {
+	for i := range target.Status.SyncedResources {
+		resource := &target.Status.SyncedResources[i]
+		name := schema.GroupResource{Group: resource.Group, Resource: resource.Resource}
 		if resource.State != workloadv1alpha1.ResourceAccepted {
-			lines = append(lines, fmt.Sprintf("%s is %s: %s",
-				schema.GroupResource{Group: resource.Group, Resource: resource.Resource}, resource.State, orNone(resource.Message)))
+			lines = append(lines, fmt.Sprintf("%s is %s: %s", name, resource.State, orNone(resource.Message)))
+		}
+		if resource.FailedObjects > 0 {
+			lines = append(lines, fmt.Sprintf("%d %s cannot be synced, one for %s; each says why: kubectl workload explain", resource.FailedObjects, name, since(resource.PendingSince, now)))
 		}
 	}
 	return lines

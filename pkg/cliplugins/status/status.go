@@ -7,7 +7,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -34,19 +33,15 @@ func Read(ctx context.Context, kcp *rest.Config, path logicalcluster.Path) (*Sta
 	if err := workspace.Probe(ctx, kcp, path); err != nil {
 		return nil, err
 	}
-	scoped, err := workspace.Config(kcp, path)
-	if err != nil {
-		return nil, err
-	}
-	client, err := dynamic.NewForConfig(scoped)
+	client, err := workspace.Client(kcp, path)
 	if err != nil {
 		return nil, err
 	}
 	s := &Status{}
 	var errs [3]error
-	s.SyncTargets, errs[0] = list[workloadv1alpha1.SyncTarget](ctx, client, path, workloadv1alpha1.SchemeGroupVersion.WithResource("synctargets"))
-	s.Locations, errs[1] = list[schedulingv1alpha1.Location](ctx, client, path, schedulingv1alpha1.SchemeGroupVersion.WithResource("locations"))
-	s.Placements, errs[2] = list[schedulingv1alpha1.Placement](ctx, client, path, schedulingv1alpha1.SchemeGroupVersion.WithResource("placements"))
+	s.SyncTargets, errs[0] = list[workloadv1alpha1.SyncTarget](ctx, client, path, workspace.SyncTargets)
+	s.Locations, errs[1] = list[schedulingv1alpha1.Location](ctx, client, path, workspace.Locations)
+	s.Placements, errs[2] = list[schedulingv1alpha1.Placement](ctx, client, path, workspace.Placements)
 	missing := 0
 	for _, err := range errs {
 		if apierrors.IsNotFound(err) {
@@ -71,7 +66,7 @@ func List(ctx context.Context, kcp *rest.Config, path logicalcluster.Path) ([]wo
 }
 
 func list[T any](ctx context.Context, client dynamic.Interface, path logicalcluster.Path, resource schema.GroupVersionResource) ([]T, error) {
-	content, err := client.Resource(resource).List(ctx, metav1.ListOptions{})
+	items, err := workspace.List[T](ctx, client.Resource(resource), metav1.ListOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("workspace %s serves neither SyncTargets nor Placements: bind what it needs with `kubectl workload bind`, or choose another workspace with --workspace: %w", path, err)
@@ -79,12 +74,6 @@ func list[T any](ctx context.Context, client dynamic.Interface, path logicalclus
 		return nil, fmt.Errorf("this user may not list the %s of workspace %s: ask its owner for the verb \"list\" on %s: %w", resource.Resource, path, resource.GroupResource(), err)
 	case err != nil:
 		return nil, fmt.Errorf("listing the %s of workspace %s: %w", resource.Resource, path, err)
-	}
-	items := make([]T, len(content.Items))
-	for i := range content.Items {
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.Items[i].Object, &items[i]); err != nil {
-			return nil, fmt.Errorf("reading %s %s of workspace %s: %w", resource.Resource, content.Items[i].GetName(), path, err)
-		}
 	}
 	return items, nil
 }

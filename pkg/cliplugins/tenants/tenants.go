@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
@@ -86,17 +85,13 @@ func (v *View) PlacementsOn(ctx context.Context, key string) ([]schedulingv1alph
 		if err != nil {
 			return nil, err
 		}
-		content, err := client.Resource(schedulingv1alpha1.SchemeGroupVersion.WithResource("placements")).List(ctx, metav1.ListOptions{})
+		placements, err := workspace.List[schedulingv1alpha1.Placement](ctx, client.Resource(workspace.Placements), metav1.ListOptions{})
 		if err != nil {
 			return nil, err
 		}
-		list := &schedulingv1alpha1.PlacementList{}
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.UnstructuredContent(), list); err != nil {
-			return nil, err
-		}
-		for i := range list.Items {
-			if slices.ContainsFunc(list.Items[i].Status.SelectedTargets, func(t schedulingv1alpha1.SelectedTarget) bool { return t.Key == key }) {
-				found = append(found, list.Items[i])
+		for i := range placements {
+			if slices.ContainsFunc(placements[i].Status.SelectedTargets, func(t schedulingv1alpha1.SelectedTarget) bool { return t.Key == key }) {
+				found = append(found, placements[i])
 			}
 		}
 	}

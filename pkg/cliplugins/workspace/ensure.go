@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -54,7 +53,7 @@ func Ensure(ctx context.Context, config *rest.Config, path logicalcluster.Path, 
 
 // Probe is nil if there is a workspace with that path and this user may enter it.
 func Probe(ctx context.Context, config *rest.Config, path logicalcluster.Path) error {
-	client, err := dynamicClient(config, path)
+	client, err := Client(config, path)
 	if err != nil {
 		return err
 	}
@@ -73,7 +72,7 @@ func mayBeMissing(err error) bool {
 }
 
 func create(ctx context.Context, config *rest.Config, parent logicalcluster.Path, name string) (created bool, err error) {
-	client, err := dynamicClient(config, parent)
+	client, err := Client(config, parent)
 	if err != nil {
 		return false, err
 	}
@@ -95,7 +94,7 @@ func create(ctx context.Context, config *rest.Config, parent logicalcluster.Path
 }
 
 func awaitReady(ctx context.Context, config *rest.Config, parent logicalcluster.Path, name string) error {
-	client, err := dynamicClient(config, parent)
+	client, err := Client(config, parent)
 	if err != nil {
 		return err
 	}
@@ -130,14 +129,6 @@ func Poll(ctx context.Context, check func(context.Context) (done bool, err error
 		return errors.Join(last, err)
 	}
 	return err
-}
-
-func dynamicClient(config *rest.Config, path logicalcluster.Path) (dynamic.Interface, error) {
-	config, err := Config(config, path)
-	if err != nil {
-		return nil, err
-	}
-	return dynamic.NewForConfig(config)
 }
 
 func workspaces() schema.GroupVersionResource {

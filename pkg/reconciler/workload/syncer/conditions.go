@@ -186,10 +186,14 @@ func truncate(s string, limit int) string {
 func syncedResourcesOf(types []TypeStatus) []workloadv1alpha1.SyncedResource {
 	resources := make([]workloadv1alpha1.SyncedResource, 0, len(types))
 	for _, t := range types {
-		resources = append(resources, workloadv1alpha1.SyncedResource{
+		resource := workloadv1alpha1.SyncedResource{
 			Group: t.Resource.Group, Resource: t.Resource.Resource, Versions: versionsOf(t), State: t.State, Message: truncate(t.Message, 1024),
-			Objects: int64(t.Objects[StateSynced]), PendingObjects: int64(t.Objects[StatePending] + t.Objects[StateFailed]),
-		})
+			Objects: int64(t.Objects[StateSynced]), PendingObjects: int64(t.Objects[StatePending] + t.Objects[StateFailed]), FailedObjects: int64(t.Objects[StateFailed]),
+		}
+		if !t.Oldest.IsZero() {
+			resource.PendingSince = &metav1.Time{Time: t.Oldest.Truncate(time.Second)}
+		}
+		resources = append(resources, resource)
 	}
 	return resources
 }

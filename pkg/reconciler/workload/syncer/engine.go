@@ -67,6 +67,8 @@ type TypeStatus struct {
 	// Category of the error behind the message, if any.
 	Category tmc.Category
 	Objects  map[State]int
+	// Oldest is since when the object has been waiting that has waited longest; zero if none does.
+	Oldest time.Time
 }
 
 func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), crds cache.SharedIndexInformer, exports func() []workloadv1alpha1.APIExportReference) *Engine {
@@ -354,7 +356,7 @@ func (e *Engine) discovered() error {
 
 // status says how the type is doing.
 func (c *ResourceController) status() TypeStatus {
-	s := TypeStatus{Resource: c.gvr.GroupResource(), Version: c.gvr.Version, Objects: c.records.numbers(), State: workloadv1alpha1.ResourceAccepted}
+	s := TypeStatus{Resource: c.gvr.GroupResource(), Version: c.gvr.Version, Objects: c.records.numbers(), Oldest: c.records.oldest(), State: workloadv1alpha1.ResourceAccepted}
 	if !c.servedDownstream {
 		s.State, s.Message = workloadv1alpha1.ResourceIncompatible, "the physical cluster does not serve it in a version that kcp serves too"
 		return s

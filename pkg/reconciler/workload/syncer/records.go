@@ -55,6 +55,13 @@ type record struct {
 
 	// upSeen and downSeen are when a live change was first seen that is not yet worked off.
 	upSeen, downSeen time.Time
+	// behindSince is since when it has not been synced, whatever was tried.
+	behindSince time.Time
+}
+
+// waitsSince is since when something is to be done about the object; zero if it is in sync and nothing has happened.
+func (r *record) waitsSince() time.Time {
+	return earliest(r.behindSince, earliest(r.upSeen, r.downSeen))
 }
 
 // records remembers every object of a type. It is safe for concurrent use; a single pass works on a copy of a record
@@ -63,10 +70,12 @@ type records struct {
 	mu     sync.Mutex
 	byKey  map[Key]*record
 	counts map[State]int
+	// waiting are those that wait for something.
+	waiting map[Key]*record
 }
 
 func newRecords() *records {
-	return &records{byKey: map[Key]*record{}, counts: map[State]int{}}
+	return &records{byKey: map[Key]*record{}, counts: map[State]int{}, waiting: map[Key]*record{}}
 }
 
 // load gives the record without its marks of changes: these are the pass's from now on.
@@ -83,11 +92,12 @@ func (r *records) load(key Key) record {
 	}
 	found.upSeen, found.downSeen, found.distrusted, taken.distrusted = time.Time{}, time.Time{}, false, false
 	found.finished = nil
+	r.track(key, found)
 	return taken
 }
 
 // store keeps the marks that came in during the pass, if they are all that there is, or puts back those unused.
-func (r *records) store(key Key, changed record) {
+func (r *records) store(key Key, changed record, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	current := r.entry(key)
@@ -97,8 +107,33 @@ func (r *records) store(key Key, changed record) {
 	if current.finished != nil {
 		changed.finished = current.finished
 	}
+	if changed.behindSince = current.behindSince; changed.state == StateSynced {
+		changed.behindSince = time.Time{}
+	} else if changed.behindSince.IsZero() {
+		changed.behindSince = earliest(changed.upSeen, now)
+	}
 	r.count(current.state, changed.state)
 	*current = changed
+	r.track(key, current)
+}
+
+// track keeps what waits apart from what does not.
+func (r *records) track(key Key, e *record) {
+	if e.waitsSince().IsZero() {
+		delete(r.waiting, key)
+	} else {
+		r.waiting[key] = e
+	}
+}
+
+// oldest is since when the object has been waiting that has waited longest; zero if none does.
+func (r *records) oldest() (since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.waiting {
+		since = earliest(since, e.waitsSince())
+	}
+	return since
 }
 
 func (r *records) forget(key Key) {
@@ -107,6 +142,7 @@ func (r *records) forget(key Key) {
 	if current, ok := r.byKey[key]; ok {
 		r.count(current.state, "")
 		delete(r.byKey, key)
+		delete(r.waiting, key)
 	}
 }
 
@@ -116,6 +152,7 @@ func (r *records) markUpstream(key Key, now time.Time) {
 	defer r.mu.Unlock()
 	e := r.entry(key)
 	e.upSeen = earliest(e.upSeen, now)
+	r.track(key, e)
 }
 
 func (r *records) markDownstream(key Key, now time.Time) {
@@ -123,6 +160,7 @@ func (r *records) markDownstream(key Key, now time.Time) {
 	defer r.mu.Unlock()
 	e := r.entry(key)
 	e.downSeen = earliest(e.downSeen, now)
+	r.track(key, e)
 }
 
 // noteFinished keeps the last that was seen of a copy that had run to its end.

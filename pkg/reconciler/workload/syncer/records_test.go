@@ -8,12 +8,12 @@ import (
 func TestRecordsCountStates(t *testing.T) {
 	r, a, b := newRecords(), Key{Name: "a"}, Key{Name: "b"}
 	r.markUpstream(a, time.Now())
-	r.store(b, record{state: StateFailed})
+	r.store(b, record{state: StateFailed}, time.Unix(200, 0))
 	if n := r.numbers(); n[StatePending] != 1 || n[StateFailed] != 1 || n[StateSynced] != 0 {
 		t.Errorf("after a change and a failure: %v", n)
 	}
-	r.store(a, record{state: StateSynced})
-	r.store(b, record{state: StateSynced})
+	r.store(a, record{state: StateSynced}, time.Unix(200, 0))
+	r.store(b, record{state: StateSynced}, time.Unix(200, 0))
 	r.forget(b)
 	if n := r.numbers(); n[StatePending] != 0 || n[StateFailed] != 0 || n[StateSynced] != 1 {
 		t.Errorf("after both were synced and one is gone: %v", n)
@@ -28,7 +28,7 @@ func TestRecordsKeepTheEarliestUnworkedChange(t *testing.T) {
 		t.Fatalf("the pass sees the change of %s, got %s", first, taken.upSeen)
 	}
 	r.markUpstream(key, first.Add(time.Second))
-	r.store(key, taken) // the pass could not work it off
+	r.store(key, taken, time.Unix(200, 0)) // the pass could not work it off
 	if got := r.load(key).upSeen; !got.Equal(first) {
 		t.Errorf("the lag counts from %s, got %s", first, got)
 	}
@@ -36,14 +36,14 @@ func TestRecordsKeepTheEarliestUnworkedChange(t *testing.T) {
 
 func TestRecordsDistrustSurvivesAPassUnderWay(t *testing.T) {
 	r, key := newRecords(), Key{Name: "a"}
-	r.store(key, record{cleanUp: "1", cleanDown: "2"})
+	r.store(key, record{cleanUp: "1", cleanDown: "2"}, time.Unix(200, 0))
 	pass := r.load(key)
 	r.distrust(key)
-	r.store(key, pass)
+	r.store(key, pass, time.Unix(200, 0))
 	if got := r.load(key); got.cleanUp != "" || got.cleanDown != "" {
 		t.Errorf("a pass that began before the distrust made it forgotten: %+v", got)
 	}
-	r.store(key, record{cleanUp: "1", cleanDown: "2"})
+	r.store(key, record{cleanUp: "1", cleanDown: "2"}, time.Unix(200, 0))
 	if got := r.load(key); got.cleanUp != "1" {
 		t.Errorf("distrust holds for one pass only: %+v", got)
 	}
@@ -60,4 +60,39 @@ func TestOlder(t *testing.T) {
 			t.Errorf("older(%q, %q) = %t", tc.version, tc.than, got)
 		}
 	}
+}
+
+// The lag of a type is since when its most unfortunate object has waited.
+func TestRecordsTellWhatWaitsLongest(t *testing.T) {
+	r, a, b := newRecords(), Key{Name: "a"}, Key{Name: "b"}
+	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
+	waits := func(step string, seconds int64) {
+		t.Helper()
+		if got := r.oldest(); seconds == 0 && !got.IsZero() || seconds != 0 && !got.Equal(at(seconds)) {
+			t.Errorf("%s: something waits since %s, want %d", step, got, seconds)
+		}
+	}
+	r.store(a, record{state: StateSynced}, at(10))
+	waits("all is in sync", 0)
+	r.markUpstream(a, at(20))
+	waits("a change was seen", 20)
+	pass := r.load(a)
+	pass.state = StateFailed
+	r.store(a, pass, at(30))
+	waits("the pass failed", 20)
+	pass = r.load(a)
+	pass.upSeen, pass.state = time.Time{}, StatePending
+	r.store(a, pass, at(40))
+	waits("it is written, and not home yet", 20)
+	r.store(b, record{state: StatePending}, at(50))
+	waits("another one began later", 20)
+	pass = r.load(a)
+	pass.state = StateSynced
+	r.store(a, pass, at(60))
+	waits("the first is in sync", 50)
+	r.markDownstream(a, at(70))
+	r.forget(b)
+	waits("the other is gone", 70)
+	r.load(a)
+	waits("and the change is being worked on", 0)
 }

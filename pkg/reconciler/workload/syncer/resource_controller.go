@@ -177,7 +177,7 @@ func (c *ResourceController) process(ctx context.Context, key Key) (after time.D
 		return p.after, err
 	}
 	p.record.state = p.state(err)
-	c.records.store(key, p.record)
+	c.records.store(key, p.record, p.now)
 	return p.after, err
 }
 
