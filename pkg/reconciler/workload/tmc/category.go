@@ -32,8 +32,10 @@ const (
 	Quota Category = "Quota"
 	// Authentication means: the server does not accept who we say we are.
 	Authentication Category = "Authentication"
-	// Unreachable means: no answer came, because there was no working connection.
+	// Unreachable means: no answer came, because no connection could be made.
 	Unreachable Category = "Unreachable"
+	// Network means: the connection broke while the answer was awaited; whether it was done is not known.
+	Network Category = "Network"
 	// Unavailable means: the server answered that it, or something that it relies on, cannot at the moment.
 	Unavailable Category = "Unavailable"
 	// Timeout means: it took too long; whether it was done is not known.
@@ -46,6 +48,22 @@ const (
 	// server certificate that does not verify belongs here and not to Authentication, because the remedy is to correct
 	// what we trust; being refused for our certificate is Authentication.
 	Configuration Category = "Configuration"
+	// PlacementConstraint means: no target is as the Placement wants it.
+	PlacementConstraint Category = "PlacementConstraint"
+	// PlacementCapacity means: no target that is has enough room left.
+	PlacementCapacity Category = "PlacementCapacity"
+	// PlacementPolicy means: an operator keeps the work away from the targets: a taint, a cordon, a closed Location.
+	PlacementPolicy Category = "PlacementPolicy"
+	// MigrationFailure means: what moves cannot run where it is to be.
+	MigrationFailure Category = "MigrationFailure"
+	// MigrationTimeout means: what moves was not ready in time where it is to be.
+	MigrationTimeout Category = "MigrationTimeout"
+	// MigrationRollback means: a move that failed cannot be taken back.
+	MigrationRollback Category = "MigrationRollback"
+	// Projection means: the object cannot be made into a copy for the target.
+	Projection Category = "Projection"
+	// Aggregation means: what targets report cannot be made into one status.
+	Aggregation Category = "Aggregation"
 	// Canceled means: we gave up ourselves, because we are stopping.
 	Canceled Category = "Canceled"
 	// Internal means: all that is not known. Retrying a surprise is safe, dropping it is not.
@@ -80,13 +98,21 @@ type traits struct {
 func Categories() []Category {
 	return []Category{
 		NotFound, Conflict, FieldOwnership, AlreadyExists, Validation, Immutable, Permission, Admission, Quota,
-		Authentication, Unreachable, Unavailable, Timeout, NamespaceTerminating, Gone, Configuration, Canceled, Internal,
+		Authentication, Unreachable, Network, Unavailable, Timeout, NamespaceTerminating, Gone, Configuration,
+		PlacementConstraint, PlacementCapacity, PlacementPolicy, MigrationFailure, MigrationTimeout, MigrationRollback,
+		Projection, Aggregation, Canceled, Internal,
 	}
 }
 
 // traits of a category. Those that somebody has to see to are looked at again too, as the remedy may be applied where
 // nothing tells us (a quota, a role, a webhook); only slowly.
 func (c Category) traits() traits {
+	if t, ok := c.serverTraits(); ok {
+		return t
+	}
+	if t, ok := c.fleetTraits(); ok {
+		return t
+	}
 	switch c {
 	case NotFound:
 		return traits{
@@ -124,26 +150,6 @@ func (c Category) traits() traits {
 		}
 	case Quota:
 		return traits{Failure, false, time.Second, 2 * time.Minute, "raise the quota that the message names, or use less of it"}
-	case Authentication:
-		return traits{
-			Critical, true, time.Second, 30 * time.Second,
-			"renew the credentials: the token or client certificate is expired, revoked or of another server",
-		}
-	case Unreachable:
-		return traits{
-			Critical, true, 200 * time.Millisecond, 15 * time.Second,
-			"check that the server runs, and the address, network and firewalls between",
-		}
-	case Unavailable:
-		return traits{
-			Warning, true, 200 * time.Millisecond, 30 * time.Second,
-			"none needed unless it lasts: then look at the server's health and load",
-		}
-	case Timeout:
-		return traits{
-			Warning, true, 200 * time.Millisecond, 30 * time.Second,
-			"none needed unless it lasts: then look at the server's load and its webhooks",
-		}
 	case NamespaceTerminating:
 		return traits{
 			Warning, true, 500 * time.Millisecond, 30 * time.Second,
@@ -151,16 +157,73 @@ func (c Category) traits() traits {
 		}
 	case Gone:
 		return traits{Info, true, 50 * time.Millisecond, 5 * time.Second, "none needed: the state is listed anew"}
-	case Configuration:
-		return traits{
-			Critical, true, time.Second, 30 * time.Second,
-			"correct the kubeconfig, the address or the certificate authority",
-		}
+	case Projection, Aggregation:
+		return traits{Failure, false, time.Second, 5 * time.Minute, "correct the annotation that the message names"}
 	case Canceled:
 		return traits{Info, true, 50 * time.Millisecond, time.Second, "none needed: it was given up on request"}
 	default:
 		return traits{Warning, true, 50 * time.Millisecond, time.Minute, "none known: report it if it lasts"}
 	}
+}
+
+// serverTraits are those of what concerns a server as a whole.
+func (c Category) serverTraits() (traits, bool) {
+	switch c {
+	case Authentication:
+		return traits{
+			Critical, true, time.Second, 30 * time.Second,
+			"renew the credentials: the token or client certificate is expired, revoked or of another server",
+		}, true
+	case Unreachable:
+		return traits{
+			Critical, true, 200 * time.Millisecond, 15 * time.Second,
+			"check that the server runs, and the address, network and firewalls between",
+		}, true
+	case Network:
+		return traits{
+			Warning, true, 200 * time.Millisecond, 15 * time.Second,
+			"check that the server runs, and the network, proxies and firewalls between",
+		}, true
+	case Unavailable:
+		return traits{
+			Warning, true, 200 * time.Millisecond, 30 * time.Second,
+			"none needed unless it lasts: then look at the server's health and load",
+		}, true
+	case Timeout:
+		return traits{
+			Warning, true, 200 * time.Millisecond, 30 * time.Second,
+			"none needed unless it lasts: then look at the server's load and its webhooks",
+		}, true
+	case Configuration:
+		return traits{
+			Critical, true, time.Second, 30 * time.Second,
+			"correct the kubeconfig, the address or the certificate authority",
+		}, true
+	}
+	return traits{}, false
+}
+
+// fleetTraits are those of what no API says, but our own decisions about a fleet.
+func (c Category) fleetTraits() (traits, bool) {
+	switch c {
+	case PlacementConstraint:
+		return traits{Failure, false, 5 * time.Second, 5 * time.Minute, "change what the Placement asks for, or offer such targets"}, true
+	case PlacementCapacity:
+		return traits{Failure, true, 5 * time.Second, 5 * time.Minute, "ask for less, or add room to the targets"}, true
+	case PlacementPolicy:
+		return traits{
+			Failure, false, 5 * time.Second, 5 * time.Minute,
+			"tolerate the taint, uncordon the target, or open the Location to the workspace",
+		}, true
+	case MigrationFailure, MigrationTimeout:
+		return traits{
+			Failure, true, time.Second, 5 * time.Minute,
+			"look at why the work does not run on the new target: its status and conditions there say",
+		}, true
+	case MigrationRollback:
+		return traits{Critical, true, time.Second, 5 * time.Minute, "see to the target that the work was to return to"}, true
+	}
+	return traits{}, false
 }
 
 // Severity says who should care.
@@ -169,6 +232,30 @@ func (c Category) Severity() Severity { return c.traits().severity }
 // Retryable tells whether the same may succeed later without anybody changing anything. What is not retryable is
 // tried again all the same, with a longer back-off: nothing is dropped.
 func (c Category) Retryable() bool { return c.traits().retryable }
+
+// Domain is what the category is about, for people: the resource that was asked for, the cluster that was asked, the network
+// between, a placement, a migration, a projection, an aggregation, the configuration, or the program itself.
+func (c Category) Domain() string {
+	switch c {
+	case NotFound, Conflict, FieldOwnership, AlreadyExists, Validation, Immutable, Permission, Admission, Quota, NamespaceTerminating, Gone:
+		return "resource"
+	case Authentication, Unreachable, Unavailable, Timeout:
+		return "cluster"
+	case Network:
+		return "network"
+	case Configuration:
+		return "configuration"
+	case PlacementConstraint, PlacementCapacity, PlacementPolicy:
+		return "placement"
+	case MigrationFailure, MigrationTimeout, MigrationRollback:
+		return "migration"
+	case Projection:
+		return "projection"
+	case Aggregation:
+		return "aggregation"
+	}
+	return "internal"
+}
 
 // Hint is the remedy, as a clause for a condition's message.
 func (c Category) Hint() string { return c.traits().hint }

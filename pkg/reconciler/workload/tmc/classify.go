@@ -230,8 +230,8 @@ func categorizeTLS(err error) Category {
 	return ""
 }
 
-// categorizeNetwork: all that says that there was no connection, or that it broke. A dial that times out is one of
-// them, other than an answer that does not come.
+// categorizeNetwork: all that says that there was no connection (a dial that times out too, other than an answer that does
+// not come), or that it broke.
 func categorizeNetwork(err error) Category {
 	var (
 		dns   *net.DNSError
@@ -241,21 +241,22 @@ func categorizeNetwork(err error) Category {
 	switch {
 	case errors.As(err, &dns), errors.As(err, &op) && op.Op == "dial":
 		return Unreachable
-	case errors.As(err, &errno) && isNetworkErrno(errno):
-		return Unreachable
+	case errors.As(err, &errno) && categorizeErrno(errno) != "":
+		return categorizeErrno(errno)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-		return Unreachable
+		return Network
 	}
 	return ""
 }
 
-func isNetworkErrno(errno syscall.Errno) bool {
+func categorizeErrno(errno syscall.Errno) Category {
 	switch errno {
-	case syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT,
-		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.ENOTCONN:
-		return true
+	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN:
+		return Unreachable
+	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT, syscall.ENOTCONN:
+		return Network
 	}
-	return false
+	return ""
 }
 
 func categorizeTimeout(err error) Category {
@@ -297,7 +298,7 @@ func categorizeText(err error) Category {
 	case containsAny(text, "http2: client connection lost", "http2: server sent GOAWAY", "http2: client conn is closed",
 		"http2: Transport received Server's graceful shutdown", "http2: response body closed", "connection reset by peer",
 		"server closed idle connection", "connection broken"):
-		return Unreachable
+		return Network
 	case containsAny(text, "would exceed context deadline"):
 		return Timeout
 	case containsAny(text, "getting credentials: ", "failed to read token file", "tls: failed to find any PEM data"):

@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -181,7 +182,7 @@ func (s *watchStream) Read(p []byte) (int, error) {
 	switch {
 	case n > 0:
 		s.connection.succeeded()
-	case err == nil, errors.Is(err, io.EOF), CategoryOf(err) != Unreachable:
+	case err == nil, errors.Is(err, io.EOF), !slices.Contains([]Category{Unreachable, Network}, CategoryOf(err)):
 		// An end that the server chose, or that we did, says nothing about the way there.
 	default:
 		s.connection.failed(err)

@@ -2,6 +2,7 @@ package tmc
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -29,10 +30,13 @@ type Context struct {
 	Operation string
 	// Server is the API server that it was done at.
 	Server string
+	// Target is the SyncTarget that it was done for.
+	Target string
 	// Cluster is the logical cluster, where the server has more than one.
 	Cluster string
-	// Resource is the type of the object.
+	// Resource is the type of the object, and Kind its kind.
 	Resource        schema.GroupResource
+	Kind            schema.GroupVersionKind
 	Namespace, Name string
 }
 
@@ -46,8 +50,11 @@ func (c Context) String() string {
 		object = c.Cluster + "|" + object
 	}
 	words := []string{c.Operation, object}
-	if !c.Resource.Empty() {
+	switch {
+	case !c.Resource.Empty():
 		words = append(words, "("+c.Resource.String()+")")
+	case !c.Kind.Empty():
+		words = append(words, "("+c.Kind.GroupKind().String()+")")
 	}
 	if c.Server != "" {
 		words = append(words, "at "+c.Server)
@@ -98,6 +105,44 @@ func WithContext(err error, circumstances Context) error {
 	}
 	return &Error{Category: CategoryOf(err), Context: circumstances, Err: err}
 }
+
+// ContextOf is what is known about the circumstances of an error: the outermost that says anything.
+func ContextOf(err error) Context {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if e, ok := err.(*Error); ok && e.Context != (Context{}) { //nolint:errorlint // this is the unwrapping
+			return e.Context
+		}
+	}
+	return Context{}
+}
+
+// Poisonous reports whether what failed is itself to blame, so that it is of no use to try again before it has changed: not
+// the server, not somebody who may mend it where nothing tells us.
+func Poisonous(err error) bool {
+	switch CategoryOf(err) {
+	case Validation, Immutable, Projection, Aggregation:
+		return true
+	}
+	return errors.Is(err, ErrPanicked)
+}
+
+// Summary says what went wrong without any word of a server's answer, which may quote the object: for places where secrets
+// have no business.
+func Summary(err error) string {
+	said := err.Error()
+	if status := apiStatus(err); status != nil {
+		said = strings.TrimSpace(fmt.Sprintf("the server answered %d %s", status.Code, status.Reason))
+		if circumstances := ContextOf(err).String(); circumstances != "" {
+			said = circumstances + ": " + said
+		}
+	}
+	if len(said) > longestSummary {
+		said = strings.ToValidUTF8(said[:longestSummary], "")
+	}
+	return said
+}
+
+const longestSummary = 512
 
 // marked finds the Error that err wraps. It does not look into errors that wrap several: their category is made
 // from all of them.

@@ -189,7 +189,7 @@ func TestCategoryOfOtherErrors(t *testing.T) {
 		"being told to stop":            {fmt.Errorf("getting: %w", context.Canceled), tmc.Canceled},
 		"a deadline":                    {fmt.Errorf("getting: %w", context.DeadlineExceeded), tmc.Timeout},
 		"client-side throttling until the deadline": {errors.New("client rate limiter Wait returned an error: rate: Wait(n=1) would exceed context deadline"), tmc.Timeout},
-		"a connection that a proxy broke":           {&apierrors.StatusError{ErrStatus: metav1.Status{Code: 500, Message: "unable to decode an event from the watch stream: http2: client connection lost"}}, tmc.Unreachable},
+		"a connection that a proxy broke":           {&apierrors.StatusError{ErrStatus: metav1.Status{Code: 500, Message: "unable to decode an event from the watch stream: http2: client connection lost"}}, tmc.Network},
 		"a credential plugin":                       {errors.New(`Get "https://example.com": getting credentials: exec: executable not found`), tmc.Authentication},
 		"an answer of etcd":                         {apierrors.NewInternalError(errors.New("etcdserver: leader changed")), tmc.Unavailable},
 		"a server failure that tells nothing":       {apierrors.NewInternalError(errBroken), tmc.Internal},
@@ -261,8 +261,8 @@ func TestCategories(t *testing.T) {
 	}
 	for _, c := range append(tmc.Categories(), "FromTheFuture") {
 		t.Run(string(c), func(t *testing.T) {
-			if c.Hint() == "" || c.Severity() == "" {
-				t.Error("it has a hint and a severity")
+			if c.Hint() == "" || c.Severity() == "" || c.Domain() == "" {
+				t.Error("it has a hint, a severity and a domain")
 			}
 			last := time.Duration(0)
 			for attempt := range 100 {

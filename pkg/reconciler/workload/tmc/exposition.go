@@ -14,12 +14,19 @@ import (
 type Exposition struct {
 	BindAddress             string
 	MetricsPort, HealthPort int
-	// EnableMetrics, EnableHealth and EnableProfiling serve /metrics, the probes, and /debug/pprof beside the metrics.
+	// EnableMetrics, EnableHealth and EnableProfiling serve /metrics with the pages below /debug, the probes, and
+	// /debug/pprof beside the metrics.
 	EnableMetrics, EnableHealth, EnableProfiling bool
 }
 
+// Page is something that a program tells of itself beside its metrics, below /debug.
+type Page struct {
+	Path    string
+	Handler http.Handler
+}
+
 // Parts listen at once and serve when they run: a port that is taken is an error here.
-func (e Exposition) Parts(health *Health, registry *prometheus.Registry) ([]Part, error) {
+func (e Exposition) Parts(health *Health, registry *prometheus.Registry, pages ...Page) ([]Part, error) {
 	var parts []Part
 	if e.EnableHealth {
 		part, err := e.part("health", "--health-port", e.HealthPort, health.Handler())
@@ -29,7 +36,7 @@ func (e Exposition) Parts(health *Health, registry *prometheus.Registry) ([]Part
 		parts = append(parts, part)
 	}
 	if e.EnableMetrics || e.EnableProfiling {
-		part, err := e.part("metrics", "--metrics-port", e.MetricsPort, e.metricsHandler(registry))
+		part, err := e.part("metrics", "--metrics-port", e.MetricsPort, e.metricsHandler(registry, pages))
 		if err != nil {
 			return nil, err
 		}
@@ -38,10 +45,13 @@ func (e Exposition) Parts(health *Health, registry *prometheus.Registry) ([]Part
 	return parts, nil
 }
 
-func (e Exposition) metricsHandler(registry *prometheus.Registry) http.Handler {
+func (e Exposition) metricsHandler(registry *prometheus.Registry, pages []Page) http.Handler {
 	mux := http.NewServeMux()
 	if e.EnableMetrics {
 		mux.Handle("/metrics", Handler(registry))
+		for _, page := range pages {
+			mux.Handle(page.Path, page.Handler)
+		}
 	}
 	if e.EnableProfiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)

@@ -12,10 +12,14 @@ import (
 
 // Link is the way to an API server, with its metrics, traces and circuit breaker.
 type Link struct {
+	name       string
 	title      string
 	connection *Connection
 	breaker    *Breaker
+	recovery   *Recovery
 	wrap       []func(http.RoundTripper) http.RoundTripper
+	// refused: the last answer was that the server does not accept who we are, or we do not accept who it is.
+	refused atomic.Bool
 
 	// wired is replaced as a whole when the credentials change.
 	wired atomic.Pointer[wiring]
@@ -30,8 +34,8 @@ type wiring struct {
 // NewLink gives the way to a server its metrics, traces and circuit breaker. Name is the server's in metrics, title what
 // people call it. Use has to follow.
 func NewLink(name, title string, requests *ClientMetrics, tracing *Tracing, recovery *Recovery) *Link {
-	l := &Link{title: title, connection: requests.Connection(name)}
-	l.wrap = append(l.wrap, InstrumentTransport(requests, name), tracing.InstrumentTransport())
+	l := &Link{name: name, title: title, connection: requests.Connection(name), recovery: recovery}
+	l.wrap = append(l.wrap, InstrumentTransport(requests, name), tracing.InstrumentTransport(), l.watchCredentials)
 	l.breaker = recovery.Breaker(name, l.Probe)
 	l.connection.OnResult(l.breaker.Report)
 	return l
@@ -63,6 +67,56 @@ func (l *Link) Connection() *Connection { return l.connection }
 
 // Breaker keeps workers from asking while the server does not answer.
 func (l *Link) Breaker() *Breaker { return l.breaker }
+
+// watchCredentials tells the recovery of answers that say that the server does not accept who we are, or that we do not
+// accept who it is.
+func (l *Link) watchCredentials(next http.RoundTripper) http.RoundTripper {
+	return &credentialsWatcher{link: l, next: next}
+}
+
+// credentialsWatcher hears every answer.
+type credentialsWatcher struct {
+	link *Link
+	next http.RoundTripper
+}
+
+// WrappedRoundTripper lets client-go find the transport below.
+func (w *credentialsWatcher) WrappedRoundTripper() http.RoundTripper { return w.next }
+
+// RoundTrip sends the request.
+func (w *credentialsWatcher) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := w.next.RoundTrip(request)
+	w.link.noteCredentials(response, err)
+	return response, err
+}
+
+func (l *Link) noteCredentials(response *http.Response, err error) {
+	var refused error
+	switch {
+	case err != nil:
+		if c := CategoryOf(err); c == Authentication || c == Configuration {
+			refused = err
+		}
+	case response.StatusCode == http.StatusUnauthorized:
+		refused = As(Authentication, fmt.Errorf("%s answers %s", l.title, response.Status))
+	}
+	switch {
+	case refused != nil:
+		l.refused.Store(true)
+		l.recovery.Failed(Incident{Component: LinkComponent, Subject: Server(l.name), Err: refused})
+	case err == nil && l.refused.Swap(false):
+		l.recovery.Mended(LinkComponent, Server(l.name))
+	}
+}
+
+// Accepted is a nil error if the server answers, and accepts who we are.
+func (l *Link) Accepted(ctx context.Context) error {
+	err := l.Probe(ctx)
+	if err == nil && l.refused.Load() {
+		err = As(Authentication, fmt.Errorf("%s does not accept the credentials", l.title))
+	}
+	return err
+}
 
 // Probe asks the server for something cheap. Any answer shows that it is there, except that it cannot answer.
 func (l *Link) Probe(ctx context.Context) error {

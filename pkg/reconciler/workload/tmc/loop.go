@@ -2,8 +2,11 @@ package tmc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +44,8 @@ type LoopOptions[K comparable] struct {
 	Gates []func(context.Context) error
 	// Failed hears of every failure, before the retry is scheduled. If nil, failures are logged.
 	Failed func(ctx context.Context, failure FailedPass[K])
+	// Recovery is told of every failure, and of every success after one, under the loop's name; may be nil.
+	Recovery *Recovery
 	// Progress tells of passes that hang; may be nil.
 	Progress *Watermark
 	// Queues takes the queue's metrics; may be nil.
@@ -165,6 +170,8 @@ func (l *Loop[K]) workOn(ctx context.Context, key K, priority Priority) {
 	again, err := l.pass(ctx, key)
 	switch {
 	case ctx.Err() != nil:
+	case errors.Is(err, ErrQuarantined):
+		l.AddAfter(key, min(priority, priorityRetry), again)
 	case err != nil:
 		l.AddAfter(key, min(priority, priorityRetry), l.failed(ctx, key, err))
 	default:
@@ -203,8 +210,53 @@ func (l *Loop[K]) pass(ctx context.Context, key K) (time.Duration, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.options.PassTimeout)
 	defer cancel()
+	return l.process(ctx, key)
+}
+
+// ErrQuarantined is for a pass that did nothing, because what it is about has failed often enough and has not changed since.
+// It is neither a failure nor a success; the pass says when to look again.
+var ErrQuarantined = errors.New("in quarantine")
+
+// Pardon forgets how often the key has failed, because what it is about has changed.
+func (l *Loop[K]) Pardon(key K) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	delete(l.failures, key)
+}
+
+// ErrPanicked is what a pass that panics ends in. One object that nobody knows how to handle does not take the others along.
+var ErrPanicked = errors.New("the pass panicked")
+
+func (l *Loop[K]) process(ctx context.Context, key K) (again time.Duration, err error) {
+	defer RecoverPanic(ctx, SubjectOf(key), &err)
 	return l.options.Process(ctx, key)
 }
+
+// RecoverPanic is to be deferred: it makes an error of a panic, and logs where it came from.
+func RecoverPanic(ctx context.Context, about fmt.Stringer, err *error) {
+	if reason := recover(); reason != nil {
+		klog.FromContext(ctx).Error(ErrPanicked, "Working on an object", "key", about.String(), "reason", panicReason(reason), "stack", string(debug.Stack()))
+		*err = As(Internal, fmt.Errorf("%w: %s", ErrPanicked, panicReason(reason)))
+	}
+}
+
+// SubjectOf is a loop's key as the subject of a failure.
+func SubjectOf[K comparable](key K) fmt.Stringer { return subject[K]{key} }
+
+// panicReason tells what the runtime says. What anybody else panics with may hold an object.
+func panicReason(reason any) string {
+	var err runtime.Error
+	if e, ok := reason.(error); ok && errors.As(e, &err) {
+		return err.Error()
+	}
+	return fmt.Sprintf("a %T", reason)
+}
+
+// subject is a key as what failed.
+type subject[K comparable] struct{ key K }
+
+// String is for people.
+func (s subject[K]) String() string { return fmt.Sprint(s.key) }
 
 // failed counts the failure, tells of it, and says when to try again.
 func (l *Loop[K]) failed(ctx context.Context, key K, err error) time.Duration {
@@ -213,6 +265,7 @@ func (l *Loop[K]) failed(ctx context.Context, key K, err error) time.Duration {
 	attempt := l.failures[key]
 	l.lock.Unlock()
 	category := CategoryOf(err)
+	l.options.Recovery.Failed(Incident{Component: l.options.Name, Subject: SubjectOf(key), Err: err})
 	delay := Backoff(category, attempt, rand.Float64)
 	if demanded, ok := RetryAfter(err); ok {
 		delay = max(delay, demanded)
@@ -223,8 +276,12 @@ func (l *Loop[K]) failed(ctx context.Context, key K, err error) time.Duration {
 
 func (l *Loop[K]) succeeded(key K) {
 	l.lock.Lock()
-	defer l.lock.Unlock()
+	_, failed := l.failures[key]
 	delete(l.failures, key)
+	l.lock.Unlock()
+	if failed {
+		l.options.Recovery.Mended(l.options.Name, SubjectOf(key))
+	}
 }
 
 // LogFailure is what a loop does with failures unless told otherwise. The context's logger says which loop it is.

@@ -295,11 +295,11 @@ func TestConnectionCheck(t *testing.T) {
 		{name: "what was heard of just now is not asked", after: 9 * time.Second, answer: io.ErrUnexpectedEOF, wantProbes: 1},
 		{
 			name: "what was not heard of for a while is", after: time.Second, answer: io.ErrUnexpectedEOF, wantProbes: 2,
-			wantErr: "kcp: unexpected EOF (last heard of 10s ago; check that the server runs, and the address, network and firewalls between)",
+			wantErr: "kcp: unexpected EOF (last heard of 10s ago; check that the server runs, and the network, proxies and firewalls between)",
 		},
 		{
 			name: "what did not answer is asked again", answer: io.ErrUnexpectedEOF, wantProbes: 3,
-			wantErr: "kcp: unexpected EOF (last heard of 10s ago; check that the server runs, and the address, network and firewalls between)",
+			wantErr: "kcp: unexpected EOF (last heard of 10s ago; check that the server runs, and the network, proxies and firewalls between)",
 		},
 		{name: "it recovers", wantProbes: 4},
 		{name: "and is believed again", wantProbes: 4},

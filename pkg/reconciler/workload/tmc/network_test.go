@@ -48,7 +48,7 @@ func TestConnectionErrors(t *testing.T) {
 			config: func(t *testing.T) *rest.Config {
 				return &rest.Config{Host: "http://" + listen(t, func(c net.Conn) { _ = c.Close() })}
 			},
-			want: tmc.Unreachable,
+			want: tmc.Network,
 		},
 		"the server resets": {
 			config: func(t *testing.T) *rest.Config {
@@ -58,7 +58,7 @@ func TestConnectionErrors(t *testing.T) {
 					_ = c.Close()
 				})}
 			},
-			want: tmc.Unreachable,
+			want: tmc.Network,
 		},
 		"the answer breaks off": {
 			config: func(t *testing.T) *rest.Config {
@@ -68,7 +68,7 @@ func TestConnectionErrors(t *testing.T) {
 					_ = c.Close()
 				})}
 			},
-			want: tmc.Unreachable,
+			want: tmc.Network,
 		},
 		"the server does not answer": {
 			config: func(t *testing.T) *rest.Config {

@@ -1,43 +1,22 @@
 package tmc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
-)
-
-// CircuitState says whether requests to a server make sense.
-type CircuitState string
-
-const (
-	// CircuitClosed means: as far as is known the server answers.
-	CircuitClosed CircuitState = "closed"
-	// CircuitHalfOpen means: one request is under way to find out.
-	CircuitHalfOpen CircuitState = "half-open"
-	// CircuitOpen means: the server does not answer; nobody asks until the next probe is due.
-	CircuitOpen CircuitState = "open"
-)
-
-// ErrCircuitOpen is what [Breaker.Allow] answers, marked [Unreachable], while the server is known not to answer.
-var ErrCircuitOpen = errors.New("not asked: the server did not answer before and is being probed")
-
-const (
-	// defaultThreshold is how many requests in a row have to be without an answer.
-	defaultThreshold = 5
-	// The first probe comes after about a quarter of a second, later ones at most every 10 s.
-	firstProbe, maxProbe = 250 * time.Millisecond, 10 * time.Second
-	// probeTimeout makes a hung server the same as none.
-	probeTimeout = 5 * time.Second
 )
 
 // RecoveryOptions are what a Recovery needs.
 type RecoveryOptions struct {
-	// Enabled false leaves plain retries: every breaker is closed for ever.
+	// Enabled false leaves plain retries: every breaker is closed for ever, and no strategy acts.
 	Enabled bool
 	// Registerer takes the metrics.
 	Registerer prometheus.Registerer
@@ -47,17 +26,163 @@ type RecoveryOptions struct {
 	Random func() float64
 	// Threshold is how many requests in a row without an answer open a circuit; 5 if zero.
 	Threshold int
+	// Strategies are what is done, in no order: see Strategy.Priority. A circuit that opens is a failure of the component
+	// [LinkComponent].
+	Strategies []Strategy
+	// Ended hears of every recovery that ended, or that was given up for the time being; may be nil. It must not block.
+	Ended func(RecoveryReport)
 }
 
-// Recovery is what is done about servers that are lost.
+// Incident is something that went wrong, as given to a Recovery.
+type Incident struct {
+	// Component is what it happened to: a loop's name, or one of the components below.
+	Component string
+	// Subject is what failed there; it has to be comparable.
+	Subject fmt.Stringer
+	// Err is the error, sorted or not.
+	Err error
+}
+
+// Components that are no loops.
+const (
+	// LinkComponent is the way to a server. The subject of its failures is a [Server].
+	LinkComponent = "link"
+	// FeedComponent is where upstream objects come from.
+	FeedComponent = "feed"
+)
+
+// Server is an API server as a subject.
+type Server string
+
+// String is its name in metrics.
+func (s Server) String() string { return string(s) }
+
+// Strategy is what is done about failures of some categories.
+type Strategy struct {
+	// Name is a label value.
+	Name string
+	// Component whose failures it takes, and their Categories; all if empty.
+	Component  string
+	Categories []Category
+	// Priority: of several strategies that take a failure the one with the highest does. It is also worked on first.
+	Priority Priority
+	// After is how many failures in a row of one subject it takes to begin; 1 if zero.
+	After int
+
+	// Act does something about it. Nil means that whoever failed tries again by itself, by the back-off of the category, and
+	// the recovery only counts and tells.
+	Act func(ctx context.Context, subject fmt.Stringer, err error) error
+	// Verify is nil error when it is mended. Where it is nil itself, what failed has to say so by [Recovery.Mended].
+	Verify func(ctx context.Context, subject fmt.Stringer) error
+	// Then is done once it is mended; may be nil.
+	Then func(ctx context.Context, subject fmt.Stringer)
+
+	// Attempts is after how many it is given up, which means: told as exhausted. With Act it begins anew after Cooldown if
+	// the failures go on; without, it goes on being tried. None is no bound.
+	Attempts int
+	// First and Longest are the pauses between attempts of Act; 1 s and 1 min if zero.
+	First, Longest time.Duration
+	// Cooldown is how long after its end the next attempt for the same subject waits at least.
+	Cooldown time.Duration
+}
+
+func (s *Strategy) takes(f Incident, c Category) bool {
+	return (s.Component == "" || s.Component == f.Component) && (len(s.Categories) == 0 || slices.Contains(s.Categories, c))
+}
+
+// RecoveryState says how far a recovery is.
+type RecoveryState string
+
+const (
+	// RecoveryWaiting means: the next attempt is not due yet.
+	RecoveryWaiting RecoveryState = "Waiting"
+	// RecoveryActing means: something is being done.
+	RecoveryActing RecoveryState = "Acting"
+	// RecoveryRetrying means: what failed is tried again by its own work loop.
+	RecoveryRetrying RecoveryState = "Retrying"
+	// RecoveryExhausted means: all attempts were in vain. Somebody has to look.
+	RecoveryExhausted RecoveryState = "Exhausted"
+	// RecoveryRecovered means: it is mended. Only what has ended is.
+	RecoveryRecovered RecoveryState = "Recovered"
+	// RecoveryAbandoned means: what failed is no longer there, or nobody speaks of it any more.
+	RecoveryAbandoned RecoveryState = "Abandoned"
+)
+
+// RecoveryReport is how a recovery is doing.
+type RecoveryReport struct {
+	Strategy  string        `json:"strategy"`
+	Component string        `json:"component"`
+	Subject   fmt.Stringer  `json:"-"`
+	Name      string        `json:"subject"`
+	Category  Category      `json:"category"`
+	Severity  Severity      `json:"severity"`
+	Hint      string        `json:"hint"`
+	State     RecoveryState `json:"state"`
+	// Attempts so far, failures in a row before them aside.
+	Attempts int       `json:"attempts"`
+	Since    time.Time `json:"since"`
+	// Changed is when the last attempt, failure or end was.
+	Changed time.Time `json:"changed"`
+	// Next is when the next attempt is due, if it is the recovery's.
+	Next time.Time `json:"next,omitzero"`
+	// Error is the last one, without any word of a server.
+	Error string `json:"error"`
+	// Acts: the recovery does something itself.
+	Acts bool `json:"acts"`
+}
+
+const (
+	// mostRecoveries bounds what is followed of each strategy; more are only counted.
+	mostRecoveries = 1000
+	// recentRecoveries are how many that have ended are remembered.
+	recentRecoveries = 50
+	// silentAfter is how long nobody must have spoken of a failure for it to count as no longer there.
+	silentAfter = time.Hour
+	// recoveryWorkers is how many recoveries act at the same time.
+	recoveryWorkers = 4
+)
+
+// recoveryID is what recoveries are deduplicated by.
+type recoveryID struct {
+	strategy, component string
+	subject             fmt.Stringer
+}
+
+// String is for logs.
+func (id recoveryID) String() string {
+	return fmt.Sprintf("%s of %s %s", id.strategy, id.component, id.subject)
+}
+
+// recovering is one recovery.
+type recovering struct {
+	strategy *Strategy
+	category Category
+	// failure is what was told, err what went wrong last.
+	failure, err error
+	state        RecoveryState
+	// failures in a row that were told; begun: they were enough.
+	failures, attempts int
+	begun              bool
+	since, changed     time.Time
+	next               time.Time
+}
+
+// Recovery is what is done about failures, beyond trying again: it is given them, sorted, picks the strategy with the
+// highest priority that takes them, sees that each subject is in one recovery at a time, bounds the attempts, lets it cool
+// down, verifies the outcome, and tells.
 type Recovery struct {
-	opts        RecoveryOptions
-	state       *prometheus.GaugeVec
-	transitions *prometheus.CounterVec
-	probes      *prometheus.CounterVec
+	opts    RecoveryOptions
+	metrics *recoveryMetrics
 
 	lock     sync.Mutex
 	breakers map[string]*Breaker
+	active   map[recoveryID]*recovering
+	// cooling are those that ended a short time ago, until the next attempt may be made.
+	cooling map[recoveryID]time.Time
+	recent  []RecoveryReport
+	// untracked counts, by strategy, the failures of subjects beyond those that are followed.
+	untracked map[string]int
+	loop      *Loop[recoveryID]
 }
 
 // NewRecovery registers the metrics.
@@ -68,26 +193,21 @@ func NewRecovery(opts RecoveryOptions) *Recovery {
 	if opts.Threshold <= 0 {
 		opts.Threshold = defaultThreshold
 	}
-	return &Recovery{
-		opts:     opts,
-		breakers: map[string]*Breaker{},
-		state: register(opts.Registerer, prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "recovery_circuit_state",
-			Help: "0: work at the server goes on; 1: the server is being probed; 2: work waits, because the server does not answer.",
-		}, []string{"server"})),
-		transitions: register(opts.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "recovery_circuit_transitions_total",
-			Help: "Changes of a circuit's state, by the new state.",
-		}, []string{"server", "state"})),
-		probes: register(opts.Registerer, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "recovery_circuit_probes_total",
-			Help: "Probes of a server that did not answer, by what came of them.",
-		}, []string{"server", "result"})),
+	opts.Strategies = slices.Clone(opts.Strategies)
+	slices.SortStableFunc(opts.Strategies, func(a, b Strategy) int { return cmp.Compare(b.Priority, a.Priority) })
+	for i := range opts.Strategies {
+		s := &opts.Strategies[i]
+		s.After, s.First, s.Longest = max(s.After, 1), cmp.Or(s.First, time.Second), cmp.Or(s.Longest, time.Minute)
 	}
+	r := &Recovery{
+		opts: opts, breakers: map[string]*Breaker{}, active: map[recoveryID]*recovering{}, cooling: map[recoveryID]time.Time{}, untracked: map[string]int{},
+	}
+	r.metrics = newRecoveryMetrics(opts.Registerer, r.Active)
+	return r
 }
 
-// Enabled tells whether breakers act.
-func (r *Recovery) Enabled() bool { return r.opts.Enabled }
+// Enabled tells whether breakers and strategies act.
+func (r *Recovery) Enabled() bool { return r != nil && r.opts.Enabled }
 
 // Breaker returns the server's breaker. Probe asks the server for something cheap; an answer of any kind will do. The
 // first call for a server decides on the probe.
@@ -97,182 +217,287 @@ func (r *Recovery) Breaker(server string, probe func(context.Context) error) *Br
 	b, ok := r.breakers[server]
 	if !ok {
 		b = &Breaker{recovery: r, server: server, probe: probe, state: CircuitClosed, changed: make(chan struct{})}
-		r.state.WithLabelValues(server).Set(0)
+		r.metrics.circuit.WithLabelValues(server).Set(0)
 		r.breakers[server] = b
 	}
 	return b
 }
 
-// Breaker keeps workers from asking a server that does not answer. Workers [Breaker.Wait] before they ask and
-// [Breaker.Report] what came of it. It has no goroutine of its own: of those that wait, one probes when it is time.
-//
-// Only requests without an answer count: unreachable, or timed out on our side. A server that answers, with whatever
-// error, is there; so that one bad type or object never stops the work on others. No lock is held while the server is
-// asked.
-type Breaker struct {
-	recovery *Recovery
-	server   string
-	probe    func(context.Context) error
-
-	lock  sync.Mutex
-	state CircuitState
-	// changed is closed and replaced with every change of state.
-	changed chan struct{}
-	// failures in a row while closed.
-	failures int
-	// attempts to probe in a row, and when the next is due, while open.
-	attempts int
-	probeAt  time.Time
-	lastErr  error
+// Part has the strategies act, until it is stopped. Failures that come in before are not lost.
+func (r *Recovery) Part() Part {
+	return Part{Name: "recovery", Run: func(ctx context.Context) error {
+		loop := NewLoop(LoopOptions[recoveryID]{Name: "recovery", Workers: recoveryWorkers, Process: r.attempt})
+		r.lock.Lock()
+		r.loop = loop
+		for id, a := range r.active {
+			if a.begun && a.strategy.Act != nil {
+				loop.Add(id, a.strategy.Priority)
+			}
+		}
+		r.lock.Unlock()
+		loop.Run(ctx)
+		return nil
+	}}
 }
 
-// State is the present one.
-func (b *Breaker) State() CircuitState {
-	b.lock.Lock()
-	defer b.lock.Unlock()
-	return b.state
+// Failed takes note of a failure, and begins or goes on with what is done about it.
+func (r *Recovery) Failed(f Incident) {
+	if !r.Enabled() || f.Err == nil {
+		return
+	}
+	category := CategoryOf(f.Err)
+	strategy := r.strategyFor(f, category)
+	if strategy == nil || category == Canceled {
+		return
+	}
+	ended := r.note(recoveryID{strategy: strategy.Name, component: f.Component, subject: f.Subject}, strategy, category, f.Err)
+	r.tell(ended)
 }
 
-// Check is a [Check.Run]: it fails while the circuit is not closed.
-func (b *Breaker) Check(context.Context) error { return b.Allow() }
-
-// Allow answers at once: nil if the server may be asked, else an error of category [Unreachable].
-func (b *Breaker) Allow() error {
-	b.lock.Lock()
-	defer b.lock.Unlock()
-	if b.state == CircuitClosed {
+// strategyFor is the one that takes the failure; nil if none does.
+func (r *Recovery) strategyFor(f Incident, category Category) *Strategy {
+	i := slices.IndexFunc(r.opts.Strategies, func(s Strategy) bool { return s.takes(f, category) })
+	if i < 0 {
 		return nil
 	}
-	return As(Unreachable, fmt.Errorf("%s: %w: %w", b.server, ErrCircuitOpen, b.lastErr))
+	return &r.opts.Strategies[i]
 }
 
-// Report takes note of what came of a request.
-func (b *Breaker) Report(err error) {
-	if !b.recovery.opts.Enabled || errors.Is(err, ErrCircuitOpen) || CategoryOf(err) == Canceled {
-		return
-	}
-	b.lock.Lock()
-	defer b.lock.Unlock()
-	if answered(err) {
-		b.failures, b.attempts = 0, 0
-		b.become(CircuitClosed)
-		return
-	}
-	b.failures++
-	b.lastErr = err
-	if b.state == CircuitClosed && b.failures >= b.recovery.opts.Threshold {
-		b.open()
-	}
-}
-
-// answered tells whether the server answered, whatever it was.
-func answered(err error) bool {
-	if err == nil || apiStatus(err) != nil {
-		return true
-	}
-	switch CategoryOf(err) {
-	case Unreachable, Timeout:
-		return false
-	}
-	return true
-}
-
-// Wait returns nil as soon as the server may be asked; at once while it is there. It fails only with ctx.
-func (b *Breaker) Wait(ctx context.Context) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		changed, due, probing := b.next()
-		switch {
-		case changed == nil:
+func (r *Recovery) note(id recoveryID, strategy *Strategy, category Category, err error) (told []RecoveryReport) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	now := r.opts.Clock.Now()
+	a, known := r.active[id]
+	if !known {
+		if r.count(strategy.Name) >= mostRecoveries {
+			r.untracked[strategy.Name]++
 			return nil
-		case probing:
-			b.probeOnce(ctx)
-			continue
 		}
-		if err := b.sleep(ctx, changed, due); err != nil {
-			return err
-		}
+		a = &recovering{strategy: strategy, since: now}
+		r.active[id] = a
+		// What is in another recovery already is handed over: it fails in another way now.
+		told = r.endOthers(id, now)
 	}
+	a.category, a.failure, a.err, a.changed = category, err, err, now
+	a.failures++
+	if a.failures < strategy.After {
+		return told
+	}
+	if strategy.Act == nil {
+		return append(told, r.noteRetry(id, a)...)
+	}
+	r.noteActing(id, a, now)
+	return told
 }
 
-// next tells a waiting worker what to do: go (no channel), probe, or wait for a change or the time of the next probe.
-func (b *Breaker) next() (changed <-chan struct{}, due time.Duration, probing bool) {
-	b.lock.Lock()
-	defer b.lock.Unlock()
-	switch b.state {
-	case CircuitClosed:
-		return nil, 0, false
-	case CircuitOpen:
-		due = b.probeAt.Sub(b.recovery.opts.Clock.Now())
-		if due <= 0 {
-			b.become(CircuitHalfOpen)
-			return b.changed, 0, true
+func (r *Recovery) count(strategy string) int {
+	n := 0
+	for id := range r.active {
+		if id.strategy == strategy {
+			n++
 		}
-		return b.changed, due, false
 	}
-	return b.changed, probeTimeout, false
+	return n
 }
 
-func (b *Breaker) sleep(ctx context.Context, changed <-chan struct{}, due time.Duration) error {
-	timer := b.recovery.opts.Clock.NewTimer(due)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-changed:
-	case <-timer.C():
+// noteRetry counts an attempt that somebody else makes.
+func (r *Recovery) noteRetry(id recoveryID, a *recovering) []RecoveryReport {
+	a.begun = true
+	a.attempts++
+	r.metrics.attempts.WithLabelValues(id.strategy, string(a.category)).Inc()
+	if a.state == RecoveryExhausted {
+		return nil
+	}
+	a.state = RecoveryRetrying
+	if a.strategy.Attempts > 0 && a.attempts >= a.strategy.Attempts {
+		a.state = RecoveryExhausted
+		r.metrics.outcome(id.strategy, a.category, RecoveryExhausted)
+		return []RecoveryReport{a.report(id)}
 	}
 	return nil
 }
 
-// probeOnce asks the server and closes the circuit or opens it again.
-func (b *Breaker) probeOnce(ctx context.Context) {
-	err := errors.New("the probe panicked")
-	defer func() { b.probed(ctx, err) }()
-	probeCtx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	err = b.probe(probeCtx)
-}
-
-func (b *Breaker) probed(ctx context.Context, err error) {
-	b.lock.Lock()
-	defer b.lock.Unlock()
+// noteActing has the recovery acted on, unless it is already, or has to cool down.
+func (r *Recovery) noteActing(id recoveryID, a *recovering, now time.Time) {
 	switch {
-	case ctx.Err() != nil: // given up, which says nothing about the server: the next who waits probes at once
-		if b.state == CircuitHalfOpen {
-			b.become(CircuitOpen)
-		}
-	case answered(err):
-		b.recovery.probes.WithLabelValues(b.server, "answered").Inc()
-		b.failures, b.attempts = 0, 0
-		b.become(CircuitClosed)
-	default:
-		b.recovery.probes.WithLabelValues(b.server, "unanswered").Inc()
-		if b.state == CircuitHalfOpen { // else a request that somebody else made was answered meanwhile
-			b.lastErr = err
-			b.open()
-		}
-	}
-}
-
-// open opens the circuit until the next probe is due.
-func (b *Breaker) open() {
-	b.attempts++
-	wait := backoff(firstProbe, maxProbe, b.attempts, b.recovery.opts.Random)
-	b.probeAt = b.recovery.opts.Clock.Now().Add(wait)
-	b.become(CircuitOpen)
-}
-
-// become changes the state and wakes those who wait for a change.
-func (b *Breaker) become(state CircuitState) {
-	if b.state == state {
+	case a.state == RecoveryExhausted && !now.Before(a.next): // it has cooled down, and the failures go on
+		a.attempts, a.state, a.since = 0, "", now
+	case a.begun:
 		return
 	}
-	b.state = state
-	close(b.changed)
-	b.changed = make(chan struct{})
-	b.recovery.state.WithLabelValues(b.server).Set(map[CircuitState]float64{CircuitClosed: 0, CircuitHalfOpen: 1, CircuitOpen: 2}[state])
-	b.recovery.transitions.WithLabelValues(b.server, string(state)).Inc()
+	a.begun, a.state, a.next = true, RecoveryWaiting, now
+	if until := r.cooling[id]; now.Before(until) {
+		a.next = until
+	}
+	if r.loop != nil {
+		r.loop.AddAfter(id, a.strategy.Priority, a.next.Sub(now))
+	}
+}
+
+// endOthers ends the recoveries that the same subject is in under other strategies.
+func (r *Recovery) endOthers(id recoveryID, now time.Time) (ended []RecoveryReport) {
+	for other, a := range r.active {
+		if other.strategy != id.strategy && other.component == id.component && other.subject == id.subject && a.strategy.Act == nil {
+			ended = append(ended, r.end(other, a, RecoveryAbandoned, now)...)
+		}
+	}
+	return ended
+}
+
+// end ends a recovery. It is told if it had begun.
+func (r *Recovery) end(id recoveryID, a *recovering, outcome RecoveryState, now time.Time) []RecoveryReport {
+	delete(r.active, id)
+	if !a.begun {
+		return nil
+	}
+	if a.strategy.Cooldown > 0 {
+		r.cooling[id] = now.Add(a.strategy.Cooldown)
+	}
+	for other, until := range r.cooling {
+		if now.After(until) {
+			delete(r.cooling, other)
+		}
+	}
+	a.state, a.changed, a.next = outcome, now, time.Time{}
+	r.metrics.outcome(id.strategy, a.category, outcome)
+	r.metrics.duration.WithLabelValues(id.strategy).Observe(now.Sub(a.since).Seconds())
+	report := a.report(id)
+	r.recent = append(r.recent, report)
+	if len(r.recent) > recentRecoveries {
+		r.recent = slices.Delete(r.recent, 0, len(r.recent)-recentRecoveries)
+	}
+	return []RecoveryReport{report}
+}
+
+// Mended takes note that something that may have failed before did not, this time.
+func (r *Recovery) Mended(component string, subject fmt.Stringer) {
+	r.finish(RecoveryRecovered, func(id recoveryID, a *recovering) bool {
+		return id.component == component && id.subject == subject && (!a.begun || a.strategy.Act == nil || a.strategy.Verify == nil || a.state == RecoveryExhausted)
+	})
+}
+
+// Forget ends all that is done about a component that is no longer there.
+func (r *Recovery) Forget(component string) {
+	r.finish(RecoveryAbandoned, func(id recoveryID, _ *recovering) bool { return id.component == component })
+}
+
+func (r *Recovery) finish(outcome RecoveryState, which func(recoveryID, *recovering) bool) {
+	if !r.Enabled() {
+		return
+	}
+	r.lock.Lock()
+	now := r.opts.Clock.Now()
+	var ended []RecoveryReport
+	for id, a := range r.active {
+		if which(id, a) {
+			ended = append(ended, r.end(id, a, outcome, now)...)
+		}
+	}
+	r.lock.Unlock()
+	r.tell(ended)
+}
+
+func (r *Recovery) tell(reports []RecoveryReport) {
+	for _, report := range reports {
+		if r.opts.Ended != nil {
+			r.opts.Ended(report)
+		}
+	}
+}
+
+// attempt makes one attempt. No lock is held meanwhile.
+func (r *Recovery) attempt(ctx context.Context, id recoveryID) (again time.Duration, err error) {
+	r.lock.Lock()
+	a, ok := r.active[id]
+	if !ok || !a.begun || a.state == RecoveryExhausted {
+		r.lock.Unlock()
+		return 0, nil
+	}
+	if left := a.next.Sub(r.opts.Clock.Now()); left > 0 {
+		r.lock.Unlock()
+		return left, nil
+	}
+	a.state = RecoveryActing
+	a.attempts++
+	strategy, failure := a.strategy, a.failure
+	r.metrics.attempts.WithLabelValues(id.strategy, string(a.category)).Inc()
+	r.lock.Unlock()
+
+	klog.FromContext(ctx).V(2).Info("Recovering", "strategy", id.strategy, "component", id.component, "subject", id.subject.String(), "why", Summary(failure))
+	err = act(ctx, strategy, id.subject, failure)
+	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return 0, nil // stopping
+	}
+	again, ended := r.attempted(id, a, err)
+	if err == nil && strategy.Then != nil {
+		strategy.Then(ctx, id.subject)
+	}
+	r.tell(ended)
+	return again, nil
+}
+
+func act(ctx context.Context, s *Strategy, subject fmt.Stringer, failure error) error {
+	if err := s.Act(ctx, subject, failure); err != nil {
+		return err
+	}
+	if s.Verify == nil {
+		return errNotVerified
+	}
+	return s.Verify(ctx, subject)
+}
+
+// errNotVerified: who failed will say when it is mended.
+var errNotVerified = errors.New("not known to be mended yet")
+
+// attempted takes note of what came of an attempt.
+func (r *Recovery) attempted(id recoveryID, a *recovering, err error) (again time.Duration, told []RecoveryReport) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if r.active[id] != a {
+		return 0, nil // it was ended meanwhile
+	}
+	now := r.opts.Clock.Now()
+	if err == nil {
+		return 0, r.end(id, a, RecoveryRecovered, now)
+	}
+	a.changed = now
+	if !errors.Is(err, errNotVerified) {
+		a.err = err
+	}
+	if a.strategy.Attempts > 0 && a.attempts >= a.strategy.Attempts {
+		a.state, a.next = RecoveryExhausted, now.Add(a.strategy.Cooldown)
+		r.metrics.outcome(id.strategy, a.category, RecoveryExhausted)
+		return 0, []RecoveryReport{a.report(id)}
+	}
+	again = backoff(a.strategy.First, a.strategy.Longest, a.attempts, r.opts.Random)
+	a.state, a.next = RecoveryWaiting, now.Add(again)
+	return again, nil
+}
+
+func (a *recovering) report(id recoveryID) RecoveryReport {
+	return RecoveryReport{
+		Strategy: id.strategy, Component: id.component, Subject: id.subject, Name: id.subject.String(), Category: a.category, Severity: a.category.Severity(),
+		Hint: a.category.Hint(), State: a.state, Attempts: a.attempts, Since: a.since, Changed: a.changed, Next: a.next,
+		Error: Summary(a.err), Acts: a.strategy.Act != nil,
+	}
+}
+
+// Active are the recoveries that go on, the most urgent and oldest first. What nobody has spoken of for long ends here.
+func (r *Recovery) Active() []RecoveryReport {
+	r.finish(RecoveryAbandoned, func(_ recoveryID, a *recovering) bool {
+		return (a.strategy.Act == nil || a.state == RecoveryExhausted) && r.opts.Clock.Since(a.changed) > silentAfter
+	})
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	var all []RecoveryReport
+	priority := map[string]Priority{}
+	for id, a := range r.active {
+		if a.begun {
+			all, priority[id.strategy] = append(all, a.report(id)), a.strategy.Priority
+		}
+	}
+	slices.SortFunc(all, func(a, b RecoveryReport) int {
+		return cmp.Or(cmp.Compare(priority[b.Strategy], priority[a.Strategy]), a.Since.Compare(b.Since), cmp.Compare(a.Name, b.Name))
+	})
+	return all
 }

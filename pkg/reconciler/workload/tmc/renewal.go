@@ -2,9 +2,15 @@ package tmc
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"time"
 
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 )
@@ -22,9 +28,13 @@ type Renewal[C any] struct {
 	Reread func() (C, error)
 	// Use has the work use them from its next start on.
 	Use func(C) error
+	// Fingerprint differs for credentials that differ; see [Fingerprint]. It is needed for [Renewal.Renew] only.
+	Fingerprint func(C) (string, error)
 
 	lock  sync.Mutex
 	fresh *C
+	// used is the fingerprint of those in use.
+	used string
 	// interrupt ends the work that uses the old ones.
 	interrupt context.CancelFunc
 }
@@ -52,6 +62,59 @@ func (r *Renewal[C]) reread(context.Context) error {
 	return nil
 }
 
+// InUse takes note of the credentials that the work starts with.
+func (r *Renewal[C]) InUse(current C) {
+	used, _ := r.Fingerprint(current) // what cannot be read differs from what can
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	r.used = used
+}
+
+// Renew reads everything again that the credentials come from, also the files that they name, because a server does not
+// accept them: without waiting for anybody to see that a file has changed. That nothing has is an error.
+func (r *Renewal[C]) Renew(context.Context) error {
+	fresh, err := r.Reread()
+	if err != nil {
+		return err
+	}
+	found, err := r.Fingerprint(fresh)
+	if err != nil {
+		return err
+	}
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if found == r.used {
+		return As(Authentication, errors.New("the files that the credentials come from hold what they held before"))
+	}
+	r.used, r.fresh = found, &fresh
+	if r.interrupt != nil {
+		r.interrupt()
+	}
+	return nil
+}
+
+// Fingerprint tells apart ways to servers that differ in address, authority or credentials, those in files included.
+func Fingerprint(configs ...*rest.Config) (string, error) {
+	sum := sha256.New()
+	for _, config := range configs {
+		loaded := rest.CopyConfig(config)
+		if err := rest.LoadTLSFiles(loaded); err != nil {
+			return "", As(Configuration, fmt.Errorf("reading the certificates for %s: %w", config.Host, err))
+		}
+		token := loaded.BearerToken
+		if loaded.BearerTokenFile != "" {
+			content, err := os.ReadFile(loaded.BearerTokenFile)
+			if err != nil {
+				return "", As(Authentication, fmt.Errorf("reading the token for %s: %w", config.Host, err))
+			}
+			token = string(content)
+		}
+		fmt.Fprintf(sum, "%q %q %q %q %q %q %q %t\n", loaded.Host, loaded.CAData, loaded.CertData, loaded.KeyData, token,
+			loaded.Username, loaded.Password, loaded.Insecure)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
 // KeepWorking works until ctx is done, and anew whenever there are other credentials.
 func (r *Renewal[C]) KeepWorking(ctx context.Context, work func(context.Context) error) error {
 	for {
@@ -66,6 +129,9 @@ func (r *Renewal[C]) KeepWorking(ctx context.Context, work func(context.Context)
 		klog.FromContext(ctx).Info("Starting anew with other credentials")
 		if err := r.Use(*fresh); err != nil {
 			return err
+		}
+		if r.Fingerprint != nil {
+			r.InUse(*fresh)
 		}
 	}
 }
