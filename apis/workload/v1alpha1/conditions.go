@@ -93,6 +93,24 @@ const (
 	ReasonAPIsDegraded = "APIsDegraded"
 )
 
+// Condition Recovered of a SyncTarget: the syncer has nothing to recover from. Written by the syncer; Ready does not depend on
+// it. /debug/recovery of the syncer has the details.
+const (
+	ConditionRecovered = "Recovered"
+
+	// Status True. All is well, or recovers by being tried again.
+	ReasonNothingToRecover = "NothingToRecover"
+	// Status True. Some objects failed too often. Each has a condition that says why.
+	ReasonObjectsGivenUp = "ObjectsGivenUp"
+	// Status False. The syncer does something about a failure that concerns more than one object: a server is probed, credentials
+	// are read again, virtual workspaces looked for. The message names it. Wait.
+	ReasonRecovering = "Recovering"
+	// Status False. All attempts to recover were in vain. The message says what to do. It is tried again after a pause.
+	ReasonRecoveryExhausted = "RecoveryExhausted"
+	// Status Unknown. The syncer runs with --enable-tmc-recovery=false.
+	ReasonRecoveryDisabled = "RecoveryDisabled"
+)
+
 // Condition Synced of an upstream object, in its annotation conditions.workload.kcp.io/<key>: the copy is what the
 // object asks for. It is written by the syncer only while it is not True, so a healthy object has no such annotation;
 // an Event says the same.
@@ -122,10 +140,30 @@ const (
 	ReasonDriftFight = "DriftFight"
 	// Status False. An annotation of the object cannot be understood. The message names it and the valid values.
 	ReasonInvalidAnnotation = "InvalidAnnotation"
+	// Status False. What the copy reports cannot be made into a status of the object. The message says why.
+	ReasonStatusUnreadable = "StatusUnreadable"
 	// Status False. The physical cluster does not serve this resource.
 	ReasonNotServed = "NotServed"
 	// Status False. Writing the copy ended in another error, which the message holds. It is retried.
 	ReasonError = "Error"
 	// Status Unknown. The physical cluster does not answer, or the target's syncer has not been heard of for too long.
 	ReasonTargetUnreachable = "TargetUnreachable"
+)
+
+// Condition Quarantined of an upstream object, beside Synced in the same annotation: it failed so often in a row for reasons of
+// its own that it is left alone until it or its copy changes, and tried only every 10 minutes. The reason is the category of the
+// last error; the message of Synced says what to mend. An Event says the same.
+const (
+	ConditionQuarantined = "Quarantined"
+
+	// Status True. The physical cluster, or the syncer, finds the object invalid.
+	ReasonQuarantinedValidation = "Validation"
+	// Status True. A change meets a field that cannot be changed in the copy.
+	ReasonQuarantinedImmutable = "Immutable"
+	// Status True. No copy can be made of the object: see its annotations.
+	ReasonQuarantinedProjection = "Projection"
+	// Status True. What the copy reports cannot be made into a status of the object.
+	ReasonQuarantinedAggregation = "Aggregation"
+	// Status True. The syncer itself breaks at this object. Report it; its log has the place.
+	ReasonQuarantinedInternal = "Internal"
 )

@@ -24,6 +24,9 @@ type facts struct {
 	// health is that of the syncer's other components, and unhealthy what those have said that are not.
 	health    tmc.Level
 	unhealthy string
+	// recovery are the recoveries that go on; recovers is false if there are none by configuration.
+	recovery []tmc.RecoveryReport
+	recovers bool
 	// stopped: the syncer ends in an orderly manner.
 	stopped bool
 }
@@ -40,7 +43,7 @@ func conditionsOf(f facts, before []metav1.Condition, generation int64, now time
 		}
 	}
 	ready.Type = workloadv1alpha1.ConditionReady
-	all := []metav1.Condition{ready, syncer, heartbeat, apis, componentsHealthy(f)}
+	all := []metav1.Condition{ready, syncer, heartbeat, apis, componentsHealthy(f), recovered(f)}
 	for i := range all {
 		all[i].ObservedGeneration = generation
 		all[i].LastTransitionTime = transitionTime(all[i], before, now)
@@ -188,7 +191,9 @@ func syncedResourcesOf(types []TypeStatus) []workloadv1alpha1.SyncedResource {
 	for _, t := range types {
 		resource := workloadv1alpha1.SyncedResource{
 			Group: t.Resource.Group, Resource: t.Resource.Resource, Versions: versionsOf(t), State: t.State, Message: truncate(t.Message, 1024),
-			Objects: int64(t.Objects[StateSynced]), PendingObjects: int64(t.Objects[StatePending] + t.Objects[StateFailed]), FailedObjects: int64(t.Objects[StateFailed]),
+			Objects:        int64(t.Objects[StateSynced]),
+			PendingObjects: int64(t.Objects[StatePending] + t.Objects[StateFailed] + t.Objects[StateQuarantined]),
+			FailedObjects:  int64(t.Objects[StateFailed] + t.Objects[StateQuarantined]),
 		}
 		if !t.Oldest.IsZero() {
 			resource.PendingSince = &metav1.Time{Time: t.Oldest.Truncate(time.Second)}

@@ -34,6 +34,8 @@ type Engine struct {
 	// exports are those whose types are accepted; they may change.
 	exports func() []workloadv1alpha1.APIExportReference
 
+	// seeTarget is told of the SyncTarget as it was read live.
+	seeTarget func(*workloadv1alpha1.SyncTarget)
 	// offered are resources that kcp is about to serve upstream, if it does not yet.
 	offered func() []schema.GroupResource
 
@@ -46,6 +48,8 @@ type Engine struct {
 	// lastError is why the types could not be determined; known is set once they could.
 	lastError error
 	known     bool
+	// again are types to be started anew.
+	again map[resourceType]bool
 	// contents are the namespaced types that the physical cluster serves.
 	contents []schema.GroupVersionResource
 }
@@ -74,7 +78,8 @@ type TypeStatus struct {
 func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), crds cache.SharedIndexInformer, exports func() []workloadv1alpha1.APIExportReference) *Engine {
 	e := &Engine{
 		controllerDeps: deps, filters: filters, discovery: disco, crds: crds, exports: exports, offered: func() []schema.GroupResource { return nil },
-		running: map[resourceType]*runningType{}, looking: tmc.NewWatermark(deps.clock, tmc.StuckAfter),
+		seeTarget: func(*workloadv1alpha1.SyncTarget) {},
+		running:   map[resourceType]*runningType{}, looking: tmc.NewWatermark(deps.clock, tmc.StuckAfter),
 	}
 	e.relook = tmc.NewRelook(tmc.RelookOptions{
 		Task: "determining the types to sync", Look: e.reconcileTypes, Settling: settling, Period: e.period, Retry: discoveryRetry,
@@ -179,9 +184,17 @@ func (e *Engine) reconcileTypes(ctx context.Context) error {
 	e.lastError, e.known = err, e.known || err == nil
 	e.mu.Unlock()
 	if err != nil {
+		if feedFailed(err) && ctx.Err() == nil {
+			e.recovery.Failed(tmc.Incident{Component: tmc.FeedComponent, Subject: feedSubject{}, Err: err})
+		}
 		return err
 	}
 	start, stop := plan(wanted, e.runningTypes())
+	for rt := range e.takeAgain() {
+		if slices.Contains(e.runningTypes(), rt) && !slices.Contains(stop, rt) {
+			stop, start = append(stop, rt), append(start, rt)
+		}
+	}
 	for _, rt := range stop {
 		e.stop(ctx, rt)
 	}

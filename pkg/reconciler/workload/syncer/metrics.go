@@ -138,7 +138,7 @@ type objectsCollector struct {
 func newObjectsCollector(read func() []TypeStatus) *objectsCollector {
 	return &objectsCollector{
 		desc: prometheus.NewDesc("workload_syncer_objects",
-			"Objects that belong to this target, by resource and state (synced, pending, failed).", []string{"group", "resource", "state"}, nil),
+			"Objects that belong to this target, by resource and state (synced, pending, failed, quarantined).", []string{"group", "resource", "state"}, nil),
 		types: prometheus.NewDesc("workload_syncer_resource_types",
 			"Resource types that are synced, by state.", []string{"state"}, nil),
 		read: read,

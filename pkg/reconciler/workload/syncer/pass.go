@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/transform"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // pass is one look at one object, from what the caches hold to what was written. Its steps fill it from top to bottom.
@@ -25,11 +27,13 @@ type pass struct {
 	record record
 
 	// Filled by gather. settled: the caches hold what the last pass left, and nothing is to be done.
-	settled  bool
-	source   *feed.Source
-	up, down *object
-	upstream *unstructured.Unstructured
-	observed decide.Observed
+	settled bool
+	// quarantined: the object is left alone until it changes.
+	quarantined bool
+	source      *feed.Source
+	up, down    *object
+	upstream    *unstructured.Unstructured
+	observed    decide.Observed
 
 	// Filled by decide.
 	decision decide.Decision
@@ -70,11 +74,17 @@ var reportStep = step{"report", (*pass).report}
 // run takes the steps and gives the first error, after the user was told of it.
 func (p *pass) run(ctx context.Context) error {
 	ctx, end := p.c.startSpan(ctx, "pass "+p.c.gvr.Resource)
-	err := p.takeSteps(ctx)
+	err := tmc.NoPanic(ctx, p.key, func() error { return p.takeSteps(ctx) })
+	if p.quarantined {
+		end(nil)
+		return tmc.ErrQuarantined
+	}
 	if !p.settled {
+		p.judge(err)
 		p.explain(err)
-		if reportErr := p.take(ctx, reportStep); err == nil {
-			err = reportErr
+		if reportErr := p.take(ctx, reportStep); reportErr != nil {
+			p.record.quarantine = nil // not before it is told
+			err = cmp.Or(err, reportErr)
 		}
 	}
 	end(err)
@@ -83,7 +93,7 @@ func (p *pass) run(ctx context.Context) error {
 
 func (p *pass) takeSteps(ctx context.Context) error {
 	for _, s := range steps {
-		if err := p.take(ctx, s); err != nil || p.settled {
+		if err := p.take(ctx, s); err != nil || p.settled || p.quarantined {
 			return err
 		}
 	}
@@ -99,6 +109,33 @@ func (p *pass) take(ctx context.Context, s step) error {
 	return err
 }
 
+// freshAfter is after how many conflicts in a row the caches are no longer trusted.
+const freshAfter = 3
+
+// refresh reads the object past the cache when write after write met another version than the cache has, so that what is
+// decided next is decided about what there is.
+func (p *pass) refresh(ctx context.Context) error {
+	if p.up == nil || p.record.conflicts < freshAfter || !p.c.recovery.Enabled() {
+		return nil
+	}
+	live, err := p.c.reporter(p.source, p.key.Cluster).Read(ctx, p.key.Namespace, p.key.Name)
+	if err != nil {
+		return p.c.failed("reading afresh", p.key, err)
+	}
+	klog.FromContext(ctx).V(2).Info("Reading an object afresh", "object", p.key.String(), "conflicts", p.record.conflicts)
+	p.up, err = compact(live)
+	return err
+}
+
+// noteConflict counts writes in a row that met another version than they were made for.
+func (p *pass) noteConflict(err error) {
+	if tmc.CategoryOf(err) == tmc.Conflict {
+		p.record.conflicts++
+	} else {
+		p.record.conflicts = 0
+	}
+}
+
 // unseenPatience is how long the cache may take to show a copy that was created; after that it counts as gone.
 const unseenPatience = 10 * time.Second
 
@@ -107,6 +144,12 @@ func (p *pass) gather(ctx context.Context) error {
 	c := p.c
 	p.up, p.source = c.lookUpstream(p.key)
 	p.down = c.lookDownstream(p.key)
+	if p.quarantined = p.held(); p.quarantined {
+		return nil
+	}
+	if err := p.refresh(ctx); err != nil {
+		return err
+	}
 	if p.up != nil && p.down != nil && p.up.ResourceVersion == p.record.cleanUp && p.down.ResourceVersion == p.record.cleanDown {
 		p.settled = true
 		p.noteLag()
@@ -233,7 +276,7 @@ func (p *pass) transform(context.Context) error {
 	})
 	if err != nil {
 		p.problem = &problem{workloadv1alpha1.ReasonInvalidAnnotation, err.Error()}
-		return invalid(p.c.failed("translating", p.key, err))
+		return tmc.As(tmc.Projection, p.c.failed("translating", p.key, err))
 	}
 	p.desired, p.hash = desired, transform.SetAppliedHash(desired)
 	p.write, err = p.planWrite()
@@ -285,12 +328,14 @@ func (p *pass) finished() bool {
 
 // gone: there is nothing left to remember.
 func (p *pass) gone() bool {
-	return !p.settled && p.decision.Do == decide.Nothing
+	return !p.settled && !p.quarantined && p.decision.Do == decide.Nothing
 }
 
 // state is how the object is doing after the pass.
 func (p *pass) state(err error) State {
 	switch {
+	case p.quarantined || p.record.quarantine != nil:
+		return StateQuarantined
 	case p.settled:
 		return StateSynced
 	case err != nil || p.problem != nil:

@@ -39,7 +39,7 @@ func (p *pass) summarize(ctx context.Context) error {
 		SpecSynced: p.write.Do == decide.Keep, SeveralTargets: workloadv1alpha1.Targets(p.up.Labels, p.up.Annotations) > 1,
 	})
 	if err != nil {
-		return invalid(p.c.failed("summarizing the status of", p.key, err))
+		return tmc.As(tmc.Aggregation, p.c.failed("summarizing the status of", p.key, err))
 	}
 	if status.Patch == nil || hashOf(status.Patch) == p.record.futileStatus {
 		p.record.downSeen = time.Time{}
@@ -116,6 +116,9 @@ func (p *pass) explain(err error) {
 	if p.problem == nil && err != nil {
 		p.problem = problemOf(err)
 	}
+	if p.problem == nil && p.record.quarantine != nil {
+		p.problem = &problem{workloadv1alpha1.ReasonError, err.Error()}
+	}
 	if p.problem != nil || len(p.decision.Blockers) == 0 || p.up == nil {
 		return
 	}
@@ -134,6 +137,7 @@ func problemOf(err error) *problem {
 	}
 	reasons := map[tmc.Category]string{
 		tmc.Validation:           workloadv1alpha1.ReasonInvalid,
+		tmc.Aggregation:          workloadv1alpha1.ReasonStatusUnreadable,
 		tmc.Immutable:            workloadv1alpha1.ReasonImmutableField,
 		tmc.Admission:            workloadv1alpha1.ReasonRejected,
 		tmc.Quota:                workloadv1alpha1.ReasonRejected,
@@ -185,7 +189,7 @@ func (p *pass) tell(ctx context.Context) error {
 	if p.problem == nil && (!told || !p.solved()) || p.upStale() {
 		return nil
 	}
-	wanted, changed := conditionsFor(p.problem, was, p.now)
+	wanted, changed := conditionsFor(p.conditionsOfPass(), was)
 	if !changed {
 		return nil
 	}
@@ -205,13 +209,18 @@ func (p *pass) solved() bool {
 }
 
 func (p *pass) emit(ctx context.Context) {
-	event := tmc.Event{
-		About: p.up, Kind: p.c.gvk, Component: workloadv1alpha1.FieldManager, Host: p.c.target.name, Now: p.now,
-		Type: corev1.EventTypeNormal, Reason: "Synced", Message: "synced to " + p.c.target.name,
-	}
+	event := tmc.Event{Type: corev1.EventTypeNormal, Reason: "Synced", Message: "synced to " + p.c.target.name}
 	if p.problem != nil {
 		event.Type, event.Reason, event.Message = corev1.EventTypeWarning, p.problem.reason, p.problem.message
 	}
+	p.send(ctx, event)
+	if event, ok := p.quarantineEvent(); ok {
+		p.send(ctx, event)
+	}
+}
+
+func (p *pass) send(ctx context.Context, event tmc.Event) {
+	event.About, event.Kind, event.Component, event.Host, event.Now = p.up, p.c.gvk, workloadv1alpha1.FieldManager, p.c.target.name, p.now
 	err := tmc.Emit(ctx, p.source.Cluster(p.key.Cluster), event)
 	p.c.metrics.written(directionUp, "event", err)
 	if err != nil { // the condition says the same
@@ -224,21 +233,17 @@ const longestCondition = 1024
 
 // conditionsFor gives the value of the conditions annotation: JSON, or nil for none. It has not changed if it says the
 // same as before, whenever that was.
-func conditionsFor(p *problem, was string, now time.Time) (value any, changed bool) {
-	if p == nil {
+func conditionsFor(wanted []metav1.Condition, was string) (value any, changed bool) {
+	if len(wanted) == 0 {
 		return nil, true
 	}
-	message := truncate(p.message, longestCondition)
 	var before []metav1.Condition
-	if json.Unmarshal([]byte(was), &before) == nil && slices.ContainsFunc(before, func(c metav1.Condition) bool {
-		return c.Type == workloadv1alpha1.ConditionSynced && c.Reason == p.reason && c.Message == message
+	if json.Unmarshal([]byte(was), &before) == nil && slices.EqualFunc(before, wanted, func(a, b metav1.Condition) bool {
+		return a.Type == b.Type && a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message
 	}) {
 		return nil, false
 	}
-	raw, err := json.Marshal([]metav1.Condition{{
-		Type: workloadv1alpha1.ConditionSynced, Status: metav1.ConditionFalse,
-		Reason: p.reason, Message: message, LastTransitionTime: metav1.NewTime(now),
-	}})
+	raw, err := json.Marshal(wanted)
 	if err != nil {
 		return nil, false // a struct of strings always marshals
 	}

@@ -17,6 +17,8 @@ const (
 	StateSynced State = "synced"
 	// StateFailed means that the last pass failed.
 	StateFailed State = "failed"
+	// StateQuarantined means that it failed too often to be tried again before it changes.
+	StateQuarantined State = "quarantined"
 )
 
 // record is what a syncer remembers of an object between passes. All of it can be lost: it saves requests and makes
@@ -52,6 +54,11 @@ type record struct {
 	// not have the field. Sending it again would change nothing again.
 	futileStatus uint64
 	state        State
+	// failures in a row for which the object itself is to blame, and conflicts in a row.
+	failures, conflicts int
+	quarantine          *quarantine
+	// fighting: the recovery was told of a fight over the copy.
+	fighting bool
 
 	// upSeen and downSeen are when a live change was first seen that is not yet worked off.
 	upSeen, downSeen time.Time
@@ -195,7 +202,7 @@ func (r *records) count(from, to State) {
 func (r *records) numbers() map[State]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return map[State]int{StatePending: r.counts[StatePending], StateSynced: r.counts[StateSynced], StateFailed: r.counts[StateFailed]}
+	return map[State]int{StatePending: r.counts[StatePending], StateSynced: r.counts[StateSynced], StateFailed: r.counts[StateFailed], StateQuarantined: r.counts[StateQuarantined]}
 }
 
 func earliest(a, b time.Time) time.Time {

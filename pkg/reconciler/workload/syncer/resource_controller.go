@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +57,7 @@ type ResourceController struct {
 	namespaces *namespaces
 	selection  *selection
 	records    *records
+	recovery   *tmc.Recovery
 	loop       *tmc.Loop[Key]
 	clock      clock.PassiveClock
 	metrics    *typeMetrics
@@ -102,6 +102,7 @@ type controllerDeps struct {
 	queues     workqueue.MetricsProvider
 	tracing    *tmc.Tracing
 	kcp, phys  *tmc.Breaker
+	recovery   *tmc.Recovery
 	progress   *tmc.Watermark
 	health     *tmc.Health
 }
@@ -111,11 +112,11 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		resourceType: rt, target: d.target, settings: d.settings, feed: d.feed,
 		writer: apply.NewWriter(d.dynamic, rt.gvr), namespaces: d.namespaces, selection: d.selection,
 		records: newRecords(), clock: d.clock, metrics: d.metrics.forType(rt.gvr.GroupResource()), tracing: d.tracing,
-		kcp: d.kcp, phys: d.phys, progress: d.progress, since: d.clock.Now(),
+		kcp: d.kcp, phys: d.phys, recovery: d.recovery, progress: d.progress, since: d.clock.Now(),
 	}
 	c.loop = tmc.NewLoop(tmc.LoopOptions[Key]{
 		Name: rt.gvr.GroupResource().String(), Workers: d.settings.workers, Process: c.process, Failed: c.noteFailure,
-		Gates: []func(context.Context) error{d.kcp.Wait, d.phys.Wait}, Progress: d.progress, Queues: d.queues,
+		Gates: []func(context.Context) error{d.kcp.Wait, d.phys.Wait}, Progress: d.progress, Queues: d.queues, Recovery: d.recovery,
 	})
 	if rt.servedDownstream {
 		var err error
@@ -146,6 +147,7 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 func (c *ResourceController) run(ctx context.Context) {
 	ctx = klog.NewContext(ctx, klog.FromContext(ctx).WithValues("resource", c.gvr.GroupResource().String()))
 	var wg sync.WaitGroup
+	defer c.recovery.Forget(c.gvr.GroupResource().String())
 	defer wg.Wait()
 	defer c.loop.Close()
 	if c.downstream != nil {
@@ -172,6 +174,8 @@ func (c *ResourceController) process(ctx context.Context, key Key) (after time.D
 	if err = p.run(ctx); err == nil && p.wrote {
 		c.forbidden.Store(nil)
 	}
+	p.noteConflict(err)
+	p.noteFight()
 	if p.gone() {
 		c.records.forget(key)
 		return p.after, err
@@ -427,10 +431,10 @@ func (c *ResourceController) reporter(source *feed.Source, cluster logicalcluste
 
 // failed gives an error the words and the object that it is about, at the edge where it came from.
 func (c *ResourceController) failed(doing string, key Key, err error) error {
-	if err == nil {
-		return nil
-	}
-	return tmc.Classify(fmt.Errorf("%s %s (%s): %w", doing, key, c.gvr.GroupResource(), err))
+	return tmc.WithContext(err, tmc.Context{
+		Component: "syncer", Operation: doing, Target: c.target.name, Cluster: string(key.Cluster),
+		Resource: c.gvr.GroupResource(), Kind: c.gvk, Namespace: key.Namespace, Name: key.Name,
+	})
 }
 
 // startSpan starts a span if tracing is on; end finishes it with the error.

@@ -84,16 +84,17 @@ func New(config Config) (*Syncer, error) {
 	if s.tracing, err = tmc.NewTracing(context.Background(), "workload-syncer", config.EnableTracing); err != nil {
 		return nil, fmt.Errorf("setting up tracing: %w", err)
 	}
-	s.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: s.registry, Clock: s.clock})
+	s.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: s.registry, Clock: s.clock, Strategies: s.strategies()})
 	requests := tmc.NewClientMetrics(s.registry, s.clock)
 	s.kcp = tmc.NewLink(sideKCP, sideName[sideKCP], requests, s.tracing, s.recovery)
 	s.cluster = tmc.NewLink(sideCluster, sideName[sideCluster], requests, s.tracing, s.recovery)
-	s.renewal = tmc.Renewal[connections]{Files: config.CredentialFiles, Reread: s.reread, Use: s.connect}
+	s.renewal = tmc.Renewal[connections]{Files: config.CredentialFiles, Reread: s.reread, Use: s.connect, Fingerprint: fingerprint}
+	s.renewal.InUse(connections{kcp: config.KCP, cluster: config.Cluster})
 	if err := s.connect(connections{kcp: config.KCP, cluster: config.Cluster}); err != nil {
 		return nil, err
 	}
 	s.registerChecks()
-	if s.servers, err = config.Exposition.Parts(s.health, s.registry); err != nil {
+	if s.servers, err = config.Exposition.Parts(s.health, s.registry, tmc.Page{Path: "/debug/recovery", Handler: s.recovery.Handler()}); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -107,6 +108,8 @@ func (s *Syncer) reread() (fresh connections, err error) {
 	fresh.kcp, fresh.cluster, err = s.config.Reread()
 	return fresh, err
 }
+
+func fingerprint(c connections) (string, error) { return tmc.Fingerprint(c.kcp, c.cluster) }
 
 // connect makes the clients; no request is sent.
 func (s *Syncer) connect(to connections) error {
@@ -136,6 +139,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 	parts := []tmc.Part{s.tracing.Part()}
 	parts = append(parts, s.servers...)
 	if s.config.EnableRecovery {
+		parts = append(parts, s.recovery.Part())
 		parts = append(parts, s.renewal.Parts(s.clock)...)
 	}
 	parts = append(parts, tmc.Part{Name: "syncer", Run: func(ctx context.Context) error { return s.renewal.KeepWorking(ctx, s.work) }})
@@ -251,7 +255,7 @@ func (s *Syncer) serveTarget(ctx context.Context, identifier string) error {
 	defer s.health.Register(tmc.Check{Name: "namespaces", Run: engine.namespaces.healthy})()
 	defer s.health.Register(tmc.Check{Name: "capacity", Run: reporter.checkNodes})()
 	reporter.facts = func() facts { return s.facts(engine) }
-	spec.onChange = engine.Recheck
+	spec.onChange, engine.seeTarget = engine.Recheck, spec.take
 	s.engine.Store(engine)
 	defer s.engine.Store(nil)
 	s.phase.Store(phaseWorking)
@@ -334,7 +338,7 @@ func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget, crds cac
 			orphanGrace: s.config.OrphanGracePeriod, conflictPolicy: s.config.ConflictPolicy,
 		},
 		clock: s.clock, metrics: s.metrics, queues: s.queues, tracing: s.tracing,
-		kcp: s.kcp.Breaker(), phys: s.cluster.Breaker(), progress: s.progress, health: s.health,
+		kcp: s.kcp.Breaker(), phys: s.cluster.Breaker(), recovery: s.recovery, progress: s.progress, health: s.health,
 	}, s.config.Filters, s.cluster.Discovery, crds, spec.exports), nil
 }
 
@@ -346,7 +350,7 @@ func (s *Syncer) statuses() []TypeStatus {
 }
 
 func (s *Syncer) facts(engine *Engine) facts {
-	f := facts{cluster: s.cluster.State(), kcp: s.kcp.State()}
+	f := facts{cluster: s.cluster.State(), kcp: s.kcp.State(), recovery: s.recovery.Active(), recovers: s.recovery.Enabled()}
 	f.health, f.unhealthy = s.components()
 	if engine == nil {
 		f.discovery = fmt.Errorf("the syncer is %s", s.phase.Load())

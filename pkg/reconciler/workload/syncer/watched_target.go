@@ -71,6 +71,11 @@ func (w *watchedTarget) see(ctx context.Context, obj any) {
 		klog.FromContext(ctx).Error(err, "Reading the watched SyncTarget")
 		return
 	}
+	w.take(st)
+}
+
+// take follows the SyncTarget as it is now.
+func (w *watchedTarget) take(st *workloadv1alpha1.SyncTarget) {
 	if string(st.UID) != w.uid {
 		w.end(refused("SyncTarget %s was deleted and created anew: its UID is now %s instead of %s", st.Name, st.UID, w.uid))
 		return

@@ -228,16 +228,22 @@ func (l *Loop[K]) Pardon(key K) {
 var ErrPanicked = errors.New("the pass panicked")
 
 func (l *Loop[K]) process(ctx context.Context, key K) (again time.Duration, err error) {
-	defer RecoverPanic(ctx, SubjectOf(key), &err)
-	return l.options.Process(ctx, key)
+	err = NoPanic(ctx, SubjectOf(key), func() (failure error) {
+		again, failure = l.options.Process(ctx, key)
+		return failure
+	})
+	return again, err
 }
 
-// RecoverPanic is to be deferred: it makes an error of a panic, and logs where it came from.
-func RecoverPanic(ctx context.Context, about fmt.Stringer, err *error) {
-	if reason := recover(); reason != nil {
-		klog.FromContext(ctx).Error(ErrPanicked, "Working on an object", "key", about.String(), "reason", panicReason(reason), "stack", string(debug.Stack()))
-		*err = As(Internal, fmt.Errorf("%w: %s", ErrPanicked, panicReason(reason)))
-	}
+// NoPanic makes an error of a panic, and logs where it came from.
+func NoPanic(ctx context.Context, about fmt.Stringer, run func() error) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			klog.FromContext(ctx).Error(ErrPanicked, "Working on an object", "key", about.String(), "reason", panicReason(reason), "stack", string(debug.Stack()))
+			err = As(Internal, fmt.Errorf("%w: %s", ErrPanicked, panicReason(reason)))
+		}
+	}()
+	return run()
 }
 
 // SubjectOf is a loop's key as the subject of a failure.

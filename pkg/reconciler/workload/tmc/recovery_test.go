@@ -78,7 +78,7 @@ func recoverWith(t *testing.T, p *patient, strategies []tmc.Strategy, story func
 func show(t *testing.T, r *tmc.Recovery) string {
 	t.Helper()
 	answer := httptest.NewRecorder()
-	r.Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/debug/recovery", http.NoBody))
+	r.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/debug/recovery", http.NoBody))
 	if !json.Valid(answer.Body.Bytes()) {
 		t.Fatalf("no JSON: %s", answer.Body)
 	}
