@@ -36,8 +36,12 @@ func TestA53FeedURLsOfTheSyncTarget(t *testing.T) {
 	tn.up.assign("ConfigMap", "web", "settings", tn, workloadv1alpha1.StateSync)
 	s := tn.startSyncerWith(syncerOptions{flags: []string{"--feed=assigned"}, mayFail: true})
 	eventually(t, func() error { return s.unready("[-]synctarget", "SyncTarget.status.virtualWorkspaces") })
+	wrong := "https://127.0.0.1:1/services/wrong" // nobody is there
+	tn.patchStatus(fmt.Sprintf(`{virtualWorkspaces: [{syncerURL: %q, upsyncerURL: %q}]}`, wrong, wrong))
+	s.awaitMetric(atLeast(1), "recovery_attempts_total", "strategy=virtual-workspace", "category=Unreachable")
 	url := tn.fleet.virtualWorkspace(t)
 	tn.patchStatus(fmt.Sprintf(`{virtualWorkspaces: [{syncerURL: %q, upsyncerURL: %q}]}`, url, url))
 	tn.copyOf("ConfigMap", "settings", nil)
 	s.AwaitReady()
+	s.awaitMetric(atLeast(1), "recovery_outcomes_total", "strategy=virtual-workspace", "outcome=recovered")
 }

@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
@@ -410,7 +411,15 @@ func TestA53Recovery(t *testing.T) {
 			tn.up.Create(fastConfigMap("after"))
 			if enabled {
 				s.awaitMetric(atLeast(1), "recovery_circuit_probes_total", "server=cluster", "result=unanswered")
+				tn.awaitTarget(condition(workloadv1alpha1.ConditionRecovered, "False", workloadv1alpha1.ReasonRecovering, "connectivity of link cluster"))
+				if page, text := s.recoveries(); len(page.Active) == 0 || page.Active[0].Strategy != "connectivity" || page.Active[0].Subject != "cluster" || !strings.Contains(text, `"open"`) && !strings.Contains(text, `"half-open"`) {
+					t.Errorf("/debug/recovery shows %s", text)
+				}
 			} else {
+				if page, text := s.recoveries(); page.Enabled || len(page.Active) > 0 {
+					t.Errorf("/debug/recovery shows %s", text)
+				}
+				tn.awaitTarget(condition(workloadv1alpha1.ConditionRecovered, "Unknown", workloadv1alpha1.ReasonRecoveryDisabled))
 				s.awaitMetric(atLeast(6), "workload_syncer_retries_total", "resource=configmaps") // more than a circuit allows
 				if opened := sum(s.Scrape(), "recovery_circuit_transitions_total"); opened != 0 {
 					t.Errorf("%v circuits were opened", opened)
@@ -420,6 +429,11 @@ func TestA53Recovery(t *testing.T) {
 				t.Fatal(err)
 			}
 			tn.copyOf("ConfigMap", "after", nil)
+			if enabled {
+				s.awaitMetric(atLeast(1), "recovery_outcomes_total", "strategy=connectivity", "outcome=recovered")
+				s.says("Resuming after a server was away")
+				tn.awaitTarget(condition(workloadv1alpha1.ConditionRecovered, "True", workloadv1alpha1.ReasonNothingToRecover))
+			}
 		})
 	}
 }

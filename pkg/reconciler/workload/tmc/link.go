@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"sync/atomic"
 
 	"k8s.io/client-go/discovery"
@@ -42,8 +43,18 @@ func NewLink(name, title string, requests *ClientMetrics, tracing *Tracing, reco
 }
 
 // Use has the link use this configuration from now on. No request is sent.
+//
+// An authority in a file is read here, because client-go would go on with the transport that it made for the file's name before,
+// whatever the file has now.
 func (l *Link) Use(config *rest.Config) error {
 	w := &wiring{config: rest.CopyConfig(config)}
+	if w.config.CAFile != "" && len(w.config.CAData) == 0 {
+		authority, err := os.ReadFile(w.config.CAFile)
+		if err != nil {
+			return As(Configuration, fmt.Errorf("reading the authority of %s: %w", l.title, err))
+		}
+		w.config.CAData, w.config.CAFile = authority, ""
+	}
 	w.config.WarningHandlerWithContext = rest.NoWarnings{} // about types that we list, not about anybody's objects
 	for _, wrap := range l.wrap {
 		w.config.Wrap(wrap)
