@@ -35,6 +35,7 @@ func (s *Syncer) registerChecks() {
 		{Name: "synctarget", Run: s.checkPhase},
 		{Name: "types", Deadline: lockDeadline, Run: s.whenLeading(s.checkTypes)},
 		{Name: "heartbeat", Run: s.whenLeading(s.heartbeat.Check)},
+		{Name: "recovery", Run: s.recovery.Check},
 	} {
 		s.health.Register(check)
 	}

@@ -47,6 +47,7 @@ func newPatient(t *testing.T, process func(context.Context, Key) (time.Duration,
 			t.Fatal(err)
 		}
 	}
+	s.recovery = recovery
 	s.registerChecks()
 
 	engine := newEngine(controllerDeps{clock: c, namespaces: &namespaces{watchErrors: &watchErrors{}}, selection: &selection{}, health: s.health}, Filters{}, nil, nil, nil)

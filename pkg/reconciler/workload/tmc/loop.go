@@ -221,7 +221,9 @@ var ErrQuarantined = errors.New("in quarantine")
 func (l *Loop[K]) Pardon(key K) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	delete(l.failures, key)
+	if _, failed := l.failures[key]; failed {
+		l.failures[key] = 0 // its next success is still one after failures
+	}
 }
 
 // ErrPanicked is what a pass that panics ends in. One object that nobody knows how to handle does not take the others along.

@@ -1,7 +1,10 @@
 package tmc
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -161,4 +164,18 @@ func (r *Recovery) circuits() []circuitReport {
 		all = append(all, b.report())
 	}
 	return all
+}
+
+// Check is a [Check.Run]: it is degraded while a recovery that does something itself has done so in vain.
+func (r *Recovery) Check(context.Context) error {
+	var exhausted []string
+	for _, report := range r.Active() {
+		if report.Acts && report.State == RecoveryExhausted {
+			exhausted = append(exhausted, fmt.Sprintf("%s of %s %s: %s (%s)", report.Strategy, report.Component, report.Name, report.Error, report.Hint))
+		}
+	}
+	if len(exhausted) == 0 {
+		return nil
+	}
+	return Degraded(errors.New(strings.Join(exhausted, "; ")))
 }

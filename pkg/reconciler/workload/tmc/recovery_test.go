@@ -229,6 +229,22 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
+func TestRecoveryCheck(t *testing.T) {
+	p := &patient{mendedBy: 100}
+	strategies := []tmc.Strategy{{Name: "mend", Component: "feed", Attempts: 1, Act: p.act, Verify: p.verify}, {Name: "object", Attempts: 1}}
+	recoverWith(t, p, strategies, func(r *tmc.Recovery) {
+		failed(r, "loop", "a", tmc.Validation, 3)
+		if err := r.Check(t.Context()); err != nil {
+			t.Errorf("an object that was given up is its owner's to mend: %v", err)
+		}
+		failed(r, "feed", "b", tmc.NotFound, 1)
+		pass(time.Second)
+		if err := r.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "mend of feed b") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // A failure that came in before anybody acts is not lost.
 func TestRecoveryBeforeItRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
