@@ -48,6 +48,8 @@ type placedNamespace struct {
 	// Placement chose at any time.
 	since map[string]time.Time
 	ever  map[string]bool
+	// placedAt is when this manager first knew a target for the objects; zero while there is none.
+	placedAt time.Time
 }
 
 // namespacePass is one look at one namespace.
@@ -233,6 +235,12 @@ func (p *namespacePass) publish() {
 	now := placedNamespace{
 		plan: p.plan, labelled: workloadv1alpha1.AssignedKeys(p.seen.Labels), may: p.may,
 		since: map[string]time.Time{}, ever: maps.Clone(p.was.ever),
+	}
+	if len(p.plan.Wanted) > 0 {
+		now.placedAt = p.was.placedAt
+		if now.placedAt.IsZero() {
+			now.placedAt = p.now
+		}
 	}
 	if now.ever == nil {
 		now.ever = map[string]bool{}

@@ -68,7 +68,7 @@ func decodeAs(resource schema.GroupResource) fleet.Decode[*object] {
 func compact(resource schema.GroupResource, u *unstructured.Unstructured) *object {
 	o := &object{ObjectMeta: metav1.ObjectMeta{
 		Name: u.GetName(), Namespace: u.GetNamespace(), UID: u.GetUID(), ResourceVersion: u.GetResourceVersion(),
-		DeletionTimestamp: u.GetDeletionTimestamp(), Finalizers: u.GetFinalizers(),
+		CreationTimestamp: u.GetCreationTimestamp(), DeletionTimestamp: u.GetDeletionTimestamp(), Finalizers: u.GetFinalizers(),
 		Labels: ofProtocol(u.GetLabels()), Annotations: ofProtocol(u.GetAnnotations()),
 	}}
 	o.needs = references.Of(resource, u.Object)

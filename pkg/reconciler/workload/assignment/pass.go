@@ -248,6 +248,13 @@ func (p *pass) apply(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+	if len(p.o.keys()) == 0 && p.decision.Assigns() {
+		from := p.o.CreationTimestamp.Time
+		if p.placed.placedAt.After(from) {
+			from = p.placed.placedAt
+		}
+		p.c.metrics.assigned(ctx, p.c.clock.Since(from))
+	}
 	p.record = record{wrote: patched.GetResourceVersion(), lastStatus: p.record.lastStatus, straySince: p.record.straySince}
 	return nil
 }

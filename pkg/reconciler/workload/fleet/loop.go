@@ -39,7 +39,7 @@ func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process fun
 			case err != nil:
 				l.mark(key, since)
 			default:
-				lag.Observe(f.deps.Clock.Since(since).Seconds())
+				tmc.Observe(ctx, lag, f.deps.Clock.Since(since).Seconds())
 			}
 			return again, err
 		},

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ type Metrics struct {
 	writes            *prometheus.CounterVec
 	stepSeconds       *prometheus.HistogramVec
 	lagSeconds        *prometheus.HistogramVec
+	hopSeconds        *prometheus.HistogramVec
 	retriesTotal      *prometheus.CounterVec
 	correctionsTotal  *prometheus.CounterVec
 	fightsTotal       *prometheus.CounterVec
@@ -46,6 +48,10 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			"Time that each step of a pass over an object took.", "resource", "step"),
 		lagSeconds: histograms("workload_syncer_lag_seconds",
 			"Time from seeing a live change on one side to having written it to the other: down is spec, up is status.", "resource", "direction"),
+		hopSeconds: histograms("workload_syncer_hop_duration_seconds",
+			"Time that each hop of a live change took. Down: queue (seen upstream until the pass that wrote it), write (from there until the cluster had it). "+
+				"cluster: the copy was made until its first status was seen. Up: collect (seen downstream until the pass that brought it home), report (from there until kcp had it).",
+			"resource", "hop"),
 		retriesTotal: counters("workload_syncer_retries_total",
 			"Passes that failed and are tried again, by error category.", "resource", "category"),
 		correctionsTotal: counters("workload_syncer_drift_corrections_total",
@@ -67,7 +73,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "workload_syncer_leader", Help: "1 if this replica is the one that works.",
 		}),
 	}
-	registry.MustRegister(m.writes, m.stepSeconds, m.lagSeconds, m.retriesTotal, m.correctionsTotal, m.fightsTotal,
+	registry.MustRegister(m.writes, m.stepSeconds, m.lagSeconds, m.hopSeconds, m.retriesTotal, m.correctionsTotal, m.fightsTotal,
 		m.conflictsTotal, m.orphansSweptTotal, m.namespacesRemoved, m.heartbeats, m.lastHeartbeat, m.leader)
 	return m
 }
@@ -111,10 +117,25 @@ func (t *typeMetrics) written(direction, verb string, err error) {
 	t.all.writes.WithLabelValues(t.group, t.resource, direction, verb, result(err)).Inc()
 }
 
-func (t *typeMetrics) step(name string, took time.Duration) { t.steps[name].Observe(took.Seconds()) }
+func (t *typeMetrics) step(ctx context.Context, name string, took time.Duration) {
+	tmc.Observe(ctx, t.steps[name], took.Seconds())
+}
 
-func (t *typeMetrics) lag(direction string, took time.Duration) {
-	t.all.lagSeconds.WithLabelValues(t.label, direction).Observe(took.Seconds())
+func (t *typeMetrics) lag(ctx context.Context, direction string, took time.Duration) {
+	tmc.Observe(ctx, t.all.lagSeconds.WithLabelValues(t.label, direction), took.Seconds())
+}
+
+// The hops of a change, in their order.
+const (
+	hopQueue   = "queue"
+	hopWrite   = "write"
+	hopCluster = "cluster"
+	hopCollect = "collect"
+	hopReport  = "report"
+)
+
+func (t *typeMetrics) hop(ctx context.Context, name string, took time.Duration) {
+	tmc.Observe(ctx, t.all.hopSeconds.WithLabelValues(t.label, name), took.Seconds())
 }
 
 func (t *typeMetrics) retries(category string) {

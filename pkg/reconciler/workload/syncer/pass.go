@@ -105,7 +105,7 @@ func (p *pass) take(ctx context.Context, s step) error {
 	ctx, end := p.c.startSpan(ctx, s.name)
 	err := s.run(p, ctx)
 	end(err)
-	p.c.metrics.step(s.name, time.Since(start))
+	p.c.metrics.step(ctx, s.name, time.Since(start))
 	return err
 }
 
@@ -360,6 +360,33 @@ func (p *pass) noteClean() {
 		p.record.cleanUp, p.record.cleanDown = p.up.ResourceVersion, p.down.ResourceVersion
 		p.noteLag()
 	}
+}
+
+// wroteDown tells how long a live change took to get to the cluster, and where that time went.
+func (p *pass) wroteDown(ctx context.Context) {
+	if p.record.upSeen.IsZero() {
+		return
+	}
+	now := p.c.clock.Now()
+	p.c.metrics.lag(ctx, directionDown, now.Sub(p.record.upSeen))
+	p.c.metrics.hop(ctx, hopQueue, p.now.Sub(p.record.upSeen))
+	p.c.metrics.hop(ctx, hopWrite, now.Sub(p.now))
+	p.record.upSeen = time.Time{}
+}
+
+// wroteUp does so for a status on its way home. First: it is the copy's first.
+func (p *pass) wroteUp(ctx context.Context, first bool) {
+	if p.record.downSeen.IsZero() {
+		return
+	}
+	now := p.c.clock.Now()
+	p.c.metrics.lag(ctx, directionUp, now.Sub(p.record.downSeen))
+	if took := p.record.downSeen.Sub(p.record.made); first && !p.record.made.IsZero() && took > 0 {
+		p.c.metrics.hop(ctx, hopCluster, took)
+	}
+	p.c.metrics.hop(ctx, hopCollect, p.now.Sub(p.record.downSeen))
+	p.c.metrics.hop(ctx, hopReport, now.Sub(p.now))
+	p.record.downSeen = time.Time{}
 }
 
 // noteLag forgets the marks of changes that turned out to need no write.

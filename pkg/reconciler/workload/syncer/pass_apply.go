@@ -120,9 +120,9 @@ func (p *pass) createCopy(ctx context.Context) error {
 		return p.resolveConflict(ctx, err)
 	}
 	if err == nil {
-		p.record.made, p.record.created, p.record.remaking = p.now, p.now, false
+		p.record.made, p.record.created, p.record.remaking = p.c.clock.Now(), p.now, false
 	}
-	return p.wroteCopy("create", created, err)
+	return p.wroteCopy(ctx, "create", created, err)
 }
 
 func (p *pass) updateCopy(ctx context.Context) error {
@@ -132,20 +132,17 @@ func (p *pass) updateCopy(ctx context.Context) error {
 		p.record.remaking = true
 		return p.deleteCopy(ctx, "Deleting the copy to make it anew", err.Error())
 	}
-	return p.wroteCopy("update", updated, err)
+	return p.wroteCopy(ctx, "update", updated, err)
 }
 
 // wroteCopy remembers what the server answered to a write downstream.
-func (p *pass) wroteCopy(verb string, written *unstructured.Unstructured, err error) error {
+func (p *pass) wroteCopy(ctx context.Context, verb string, written *unstructured.Unstructured, err error) error {
 	if err == nil {
 		p.record.hash, p.record.downWritten = p.hash, written.GetResourceVersion()
 		if p.down != nil && p.down.ResourceVersion == written.GetResourceVersion() {
 			p.after = soonest(p.after, time.Second) // nothing changed, so no event will have us look again
 		}
-		if !p.record.upSeen.IsZero() {
-			p.c.metrics.lag(directionDown, p.c.clock.Since(p.record.upSeen))
-			p.record.upSeen = time.Time{}
-		}
+		p.wroteDown(ctx)
 	}
 	return p.countDown(verb, err)
 }
@@ -193,7 +190,7 @@ func (p *pass) resolveConflict(ctx context.Context, taken error) error {
 	case decide.Adopt:
 		p.acting(ctx, "Adopting an existing object", why)
 		adopted, err := p.c.writer.Update(ctx, p.desired, live.GetUID(), true)
-		return p.wroteCopy("update", adopted, err)
+		return p.wroteCopy(ctx, "update", adopted, err)
 	default:
 		p.c.metrics.conflicts.Inc()
 		p.problem = &problem{workloadv1alpha1.ReasonConflict, why}
@@ -208,7 +205,7 @@ func (p *pass) restoreMarks(ctx context.Context, live *unstructured.Unstructured
 	}
 	p.acting(ctx, "Updating the copy", "our label was removed")
 	updated, err := p.c.writer.Update(ctx, p.desired, live.GetUID(), false)
-	return p.wroteCopy("update", updated, err)
+	return p.wroteCopy(ctx, "update", updated, err)
 }
 
 // marked reports whether an object that is not in the cache is the copy of this very upstream object all the same.

@@ -81,16 +81,14 @@ func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {
 	if err != nil {
 		return p.c.failed("reporting the status of", p.key, err)
 	}
+	first := p.record.lastStatus.IsZero()
 	p.record.lastStatus = p.now
 	if version == p.up.ResourceVersion {
 		p.record.futileStatus = hashOf(status.Patch)
 	} else {
 		p.record.upWritten, p.wrote = version, true
 	}
-	if !p.record.downSeen.IsZero() {
-		p.c.metrics.lag(directionUp, p.c.clock.Since(p.record.downSeen))
-		p.record.downSeen = time.Time{}
-	}
+	p.wroteUp(ctx, first)
 	return nil
 }
 

@@ -126,7 +126,7 @@ func (t *instrumentedTransport) RoundTrip(r *http.Request) (*http.Response, erro
 	}
 	if !isWatch(r) {
 		t.metrics.requests.WithLabelValues(t.server, code, method(r)).Inc()
-		t.metrics.duration.WithLabelValues(t.server, verb(r)).Observe(t.metrics.clock.Since(start).Seconds())
+		Observe(r.Context(), t.metrics.duration.WithLabelValues(t.server, verb(r)), t.metrics.clock.Since(start).Seconds())
 		return resp, err
 	}
 	t.metrics.watches.WithLabelValues(t.server, code).Inc()

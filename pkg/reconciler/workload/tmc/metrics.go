@@ -1,12 +1,14 @@
 package tmc
 
 import (
+	"context"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/component-base/version"
 )
@@ -51,6 +53,17 @@ func DurationHistogram(name, help string) prometheus.HistogramOpts {
 		NativeHistogramMaxBucketNumber:  100,
 		NativeHistogramMinResetDuration: time.Hour,
 	}
+}
+
+// Observe records a value, with the trace that it belongs to as its exemplar if that trace is kept: from a latency in a
+// dashboard to what happened.
+func Observe(ctx context.Context, histogram prometheus.Observer, value float64) {
+	span := trace.SpanContextFromContext(ctx)
+	if exemplars, ok := histogram.(prometheus.ExemplarObserver); ok && span.IsSampled() {
+		exemplars.ObserveWithExemplar(value, prometheus.Labels{"trace_id": span.TraceID().String(), "span_id": span.SpanID().String()})
+		return
+	}
+	histogram.Observe(value)
 }
 
 // QueueMetrics gives work queues their metrics, under the names that all Kubernetes components use. Each queue is a

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+	oteltrace "go.opentelemetry.io/otel/trace"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -72,6 +73,40 @@ func wantLines(t *testing.T, scraped string, lines ...string) {
 func TestRegistryTellsAboutTheProcess(t *testing.T) {
 	scraped := scrape(t, tmc.NewRegistry("workload-x"), "application/openmetrics-text; version=1.0.0")
 	wantLines(t, scraped, "application/openmetrics-text", `workload_build_info{`, `program="workload-x"`, "go_goroutines ", "process_cpu_seconds_total ", "# EOF")
+}
+
+// What a server gets depends on what it asks for: native histograms come with protobuf, and exemplars name the trace to look at,
+// if that was kept.
+func TestHistogramsAreNativeAndLeadToTraces(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	histogram := prometheus.NewHistogram(tmc.DurationHistogram("lag_seconds", "Lag."))
+	reg.MustRegister(histogram)
+	spanOf := func(trace byte, flags oteltrace.TraceFlags) context.Context {
+		return oteltrace.ContextWithSpanContext(t.Context(), oteltrace.NewSpanContext(oteltrace.SpanContextConfig{
+			TraceID: oteltrace.TraceID{trace}, SpanID: oteltrace.SpanID{trace}, TraceFlags: flags,
+		}))
+	}
+	tmc.Observe(spanOf(0xab, oteltrace.FlagsSampled), histogram, 0.02)
+	tmc.Observe(spanOf(0xcd, 0), histogram, 0.3)
+	tmc.Observe(t.Context(), histogram, 7)
+
+	text := scrape(t, reg, "application/openmetrics-text; version=1.0.0")
+	wantLines(t, text, `lag_seconds_bucket{le="0.025"} 1 # {span_id="ab00000000000000",trace_id="ab000000000000000000000000000000"} 0.02`,
+		`lag_seconds_bucket{le="0.5"} 2`+"\n", `lag_seconds_bucket{le="10.0"} 3`+"\n", "lag_seconds_count 3", "# EOF")
+
+	contentType, body, _ := strings.Cut(scrape(t, reg, "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"), "\n")
+	decoder := expfmt.NewDecoder(strings.NewReader(body), expfmt.ResponseFormat(http.Header{"Content-Type": {contentType}}))
+	var family dto.MetricFamily
+	if err := decoder.Decode(&family); err != nil {
+		t.Fatalf("decoding %s: %v", contentType, err)
+	}
+	h := family.GetMetric()[0].GetHistogram()
+	if h.GetSampleCount() != 3 || h.GetSchema() == 0 || len(h.GetPositiveSpan()) == 0 || len(h.GetBucket()) == 0 {
+		t.Errorf("the histogram is not native and classic at once: %v", h)
+	}
+	if len(h.GetExemplars()) != 1 {
+		t.Errorf("the native histogram has the exemplars %v", h.GetExemplars())
+	}
 }
 
 // TestQueueMetrics goes through both kinds of queue that the metrics are for.

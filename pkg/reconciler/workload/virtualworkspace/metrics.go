@@ -1,6 +1,7 @@
 package virtualworkspace
 
 import (
+	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,6 +76,6 @@ func (m *Metrics) reviewed(question string, yes bool, err error) {
 	m.reviews.WithLabelValues(question, result).Inc()
 }
 
-func (m *Metrics) addedTo(r *request, verb string, d time.Duration) {
-	m.added.WithLabelValues(r.view(), verb).Observe(d.Seconds())
+func (m *Metrics) addedTo(ctx context.Context, r *request, verb string, d time.Duration) {
+	tmc.Observe(ctx, m.added.WithLabelValues(r.view(), verb), d.Seconds())
 }

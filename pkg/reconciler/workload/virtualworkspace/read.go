@@ -443,7 +443,7 @@ func (w *watching) copy() error {
 			continue
 		}
 		w.s.metrics.events.WithLabelValues(w.x.view(), kind).Inc()
-		w.s.metrics.addedTo(&w.x.request, verbWatch, w.s.clock.Since(arrived))
+		w.s.metrics.addedTo(w.x.in.Context(), &w.x.request, verbWatch, w.s.clock.Since(arrived))
 		w.in.shrink(listBuffer)
 	}
 }

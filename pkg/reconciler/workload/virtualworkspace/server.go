@@ -403,8 +403,8 @@ func (s *Server) tell(x *exchange, err error) {
 	code := strconv.Itoa(x.out.code)
 	s.metrics.requests.WithLabelValues(x.view(), verbLabel(x.verb), resource, code).Inc()
 	if x.verb != verbWatch && x.verb != "" {
-		s.metrics.duration.WithLabelValues(x.view(), x.verb).Observe(took.Seconds())
-		s.metrics.addedTo(&x.request, x.verb, took-x.waited)
+		tmc.Observe(x.in.Context(), s.metrics.duration.WithLabelValues(x.view(), x.verb), took.Seconds())
+		s.metrics.addedTo(x.in.Context(), &x.request, x.verb, took-x.waited)
 	}
 	values := []any{
 		"user", x.user, "syncTarget", x.target.String(), "view", x.view(), "verb", verbLabel(x.verb), "resource", short(x.gvr.GroupResource().String()),

@@ -111,6 +111,11 @@ func (d *Decision) OnlyTells() bool {
 	return d.Writes() && !slices.ContainsFunc(d.Acts, func(a Act) bool { return a.Do != Tell && a.Do != Wait })
 }
 
+// Assigns reports whether the object would be assigned to a target.
+func (d *Decision) Assigns() bool {
+	return slices.ContainsFunc(d.Acts, func(a Act) bool { return a.Do == Assign })
+}
+
 // Next decides about one object.
 func Next(o Observed) Decision {
 	d := &draft{Observed: o, Decision: Decision{Labels: map[string]any{}, Annotations: map[string]any{}}}
