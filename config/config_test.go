@@ -93,6 +93,8 @@ func TestSchemasAreWhatAPIServersAccept(t *testing.T) {
 
 func TestSubresourcesAreThoseOfKubernetes(t *testing.T) {
 	scaled := []string{"deployments.apps", "statefulsets.apps"}
+	// Network policies have none. What clusters bring up is theirs as a whole: its status comes in the same write.
+	withoutStatus := []string{"networkpolicies.networking.k8s.io", "pods.core", "endpoints.core", "endpointslices.discovery.k8s.io", "persistentvolumes.core"}
 	for _, object := range objects(t) {
 		if object.GetKind() != "APIResourceSchema" {
 			continue
@@ -102,7 +104,7 @@ func TestSubresourcesAreThoseOfKubernetes(t *testing.T) {
 		if got, want := subresources.Scale != nil, slices.Contains(scaled, name); got != want {
 			t.Errorf("%s: scale is %t, want %t", name, got, want)
 		}
-		if got, want := subresources.Status != nil, name != "networkpolicies.networking.k8s.io"; got != want {
+		if got, want := subresources.Status != nil, !slices.Contains(withoutStatus, name); got != want {
 			t.Errorf("%s: status is %t, want %t", name, got, want)
 		}
 	}
@@ -139,9 +141,13 @@ func TestDefaults(t *testing.T) {
 		given: `{"spec":{"ports":[{"port":80}]}}`,
 		want:  `{"spec":{"ports":[{"port":80,"protocol":"TCP"}],"sessionAffinity":"None","type":"ClusterIP"}}`,
 	}, {
-		name: "a SyncTarget takes the kubernetes export", resource: "synctargets.workload.kcp.io",
+		name: "a SyncTarget takes the kubernetes export, and brings up what clusters make", resource: "synctargets.workload.kcp.io",
 		given: `{}`,
-		want:  `{"spec":{"supportedAPIExports":[{"export":"kubernetes","path":""}]}}`,
+		want:  `{"spec":{"supportedAPIExports":[{"export":"kubernetes","path":""}],"upsyncedResources":["pods","endpoints","endpointslices.discovery.k8s.io","persistentvolumes"]}}`,
+	}, {
+		name: "a SyncTarget that brings up nothing", resource: "synctargets.workload.kcp.io",
+		given: `{"spec":{"upsyncedResources":[]}}`,
+		want:  `{"spec":{"supportedAPIExports":[{"export":"kubernetes","path":""}],"upsyncedResources":[]}}`,
 	}, {
 		name: "a Location is of SyncTargets", resource: "locations.scheduling.kcp.io",
 		given: `{}`,

@@ -14,6 +14,9 @@ type builtin struct {
 	// `kubectl rollout status` does not. The defaults of pod templates are left to the physical cluster: kcp runs no pods,
 	// and a field that no user set must stay free for that cluster's own admission to choose.
 	defaults []defaultValue
+	// made: physical clusters make the objects, and their syncers bring them up. These own them as a whole, so their status is
+	// no subresource: one write brings up everything.
+	made bool
 }
 
 // column is a column of `kubectl get`; wide ones are shown by `-o wide` only.
@@ -28,7 +31,7 @@ type defaultValue struct {
 }
 
 func builtins() []builtin {
-	return slices.Concat(apps(), batch(), networking(), others())
+	return slices.Concat(apps(), batch(), networking(), others(), clusterMade())
 }
 
 func apps() []builtin {
@@ -206,6 +209,51 @@ func others() []builtin {
 				{name: "Min Available", kind: "string", path: ".spec.minAvailable", description: "Pods that must stay"},
 				{name: "Max Unavailable", kind: "string", path: ".spec.maxUnavailable", description: "Pods that may go"},
 				{name: "Allowed Disruptions", kind: "integer", path: ".status.disruptionsAllowed", description: "Pods that may go now"},
+				age(),
+			},
+		},
+	}
+}
+
+// clusterMade are what physical clusters make by themselves for what they run.
+func clusterMade() []builtin {
+	return []builtin{
+		{
+			version: "v1", resource: "pods", made: true,
+			columns: []column{
+				{name: "Phase", kind: "string", path: ".status.phase", description: "Where the pod is in its life"},
+				{name: "Ready", kind: "string", path: `.status.conditions[?(@.type=="Ready")].status`, description: "Whether the pod is ready"},
+				{name: "Restarts", kind: "string", path: ".status.containerStatuses[*].restartCount", description: "How often each container was restarted"},
+				age(),
+				{name: "IP", kind: "string", path: ".status.podIP", description: "The address of the pod in its cluster", wide: true},
+				{name: "Node", kind: "string", path: ".spec.nodeName", description: "The node that runs the pod", wide: true},
+			},
+		},
+		{
+			version: "v1", resource: "endpoints", made: true,
+			columns: []column{
+				{name: "Endpoints", kind: "string", path: ".subsets[*].addresses[*].ip", description: "Addresses that are ready"},
+				age(),
+			},
+		},
+		{
+			group: "discovery.k8s.io", version: "v1", resource: "endpointslices", made: true,
+			columns: []column{
+				{name: "AddressType", kind: "string", path: ".addressType", description: "What the addresses are"},
+				{name: "Ports", kind: "string", path: ".ports[*].port", description: "Ports"},
+				{name: "Endpoints", kind: "string", path: ".endpoints[*].addresses[*]", description: "Addresses"},
+				age(),
+			},
+		},
+		{
+			version: "v1", resource: "persistentvolumes", made: true,
+			columns: []column{
+				{name: "Capacity", kind: "string", path: ".spec.capacity.storage", description: "The size of the volume"},
+				{name: "Access Modes", kind: "string", path: ".spec.accessModes", description: "How the volume can be mounted"},
+				{name: "Reclaim Policy", kind: "string", path: ".spec.persistentVolumeReclaimPolicy", description: "What happens to the volume when its claim is gone"},
+				{name: "Status", kind: "string", path: ".status.phase", description: "Whether the volume is bound"},
+				{name: "Claim", kind: "string", path: ".spec.claimRef.name", description: "The claim that has the volume"},
+				{name: "StorageClass", kind: "string", path: ".spec.storageClassName", description: "The class of storage"},
 				age(),
 			},
 		},

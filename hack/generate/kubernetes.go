@@ -42,6 +42,9 @@ func (a *apiServer) crd(ctx context.Context, b builtin) (*apiextensionsv1.Custom
 	if !ok {
 		return nil, fmt.Errorf("the API server does not serve it in %s", b.groupVersion())
 	}
+	if b.made {
+		resource.Subresources = apiextensionsv1.CustomResourceSubresources{}
+	}
 	schema, err := a.schema(ctx, b, resource.Names.Kind)
 	if err != nil {
 		return nil, err

@@ -79,6 +79,7 @@ func newSync(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 	f.StringSliceVar(&o.APIExports, "apiexports", nil, "APIExports whose types the SyncTarget accepts, as <workspace>:<name> (default: kubernetes, of the workspace that the SyncTarget API comes from)")
 	f.StringSliceVar(&o.Resources, "resources", nil, "types to sync, as <plural>.<group> (default: all of the APIExports)")
 	f.StringSliceVar(&o.ExportedResources, "exported-resources", nil, "types of the cluster itself, such as widgets.example.com, that tenants shall be offered")
+	f.StringSliceVar(&o.UpsyncedResources, "upsync-resources", nil, "types whose objects the cluster may bring up into tenants' namespaces, such as pods; \"\" for none (default: pods, endpoints, endpointslices.discovery.k8s.io and persistentvolumes)")
 	f.StringToStringVar(&o.Labels, "labels", nil, "labels of the SyncTarget, by which Locations and Placements select it. Others that it has stay")
 	f.StringToStringVar(&o.Cells, "cells", nil, "cells of the SyncTarget: what it shares with others, such as a region. Others that it has stay")
 	f.Float32Var(&qps, "qps", 0, "requests per second of the syncer to each API server (default: no limit)")

@@ -19,6 +19,7 @@ const (
 	decide    = syncer + "/decide"
 	transform = syncer + "/transform"
 	summarize = syncer + "/summarize"
+	upsync    = syncer + "/upsync"
 	placement = "pkg/reconciler/workload/placement"
 	choose    = placement + "/choose"
 	plugins   = "pkg/cliplugins"
@@ -58,11 +59,12 @@ var layers = []layer{
 	{packages: decide, may: []string{apis}, pure: true},
 	{packages: transform, may: []string{apis}, pure: true},
 	{packages: summarize, may: []string{apis}, pure: true},
+	{packages: upsync, may: []string{apis}, pure: true},
 	{packages: syncer + "/apply", may: []string{apis, tmc}},
 	{packages: syncer + "/report", may: []string{apis, tmc}},
 	{packages: syncer + "/feed", may: []string{apis, tmc}},
 	{packages: syncer + "/publish", may: []string{apis, tmc, openAPI}},
-	{packages: syncer, may: []string{apis, tmc, decide, transform, summarize, syncer + "/apply", syncer + "/report", syncer + "/feed", syncer + "/publish"}},
+	{packages: syncer, may: []string{apis, tmc, decide, transform, summarize, upsync, syncer + "/apply", syncer + "/report", syncer + "/feed", syncer + "/publish"}},
 
 	// kcp's side knows nothing of the syncer, and its reconcilers nothing of each other. The manager wires them.
 	{packages: fleet, may: []string{apis, tmc}},

@@ -98,8 +98,8 @@ type VirtualWorkspace struct {
 	// ClientCAFile is the file with the authorities whose client certificates are accepted beside tokens: the common name is the
 	// user, organizations are groups, in every workspace. When empty, only tokens are.
 	ClientCAFile string `json:"clientCAFile"`
-	// UpsyncResources are those that physical clusters may sync up, as far as the APIExport has them; they are not synced down.
-	// The plural in lower case, followed by a dot and the group unless that is the core group.
+	// UpsyncResources are those that SyncTargets may have in spec.upsyncedResources, so that their clusters bring objects of them up
+	// into the tenants' namespaces. They are not synced down, and those that the APIExport does not have are not served. The plural in lower case, followed by a dot and the group unless that is the core group.
 	UpsyncResources []string `json:"upsyncResources"`
 	// MaxWatches is how many watches one SyncTarget may have open at this replica at the same time.
 	MaxWatches int `json:"maxWatches"`

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -44,6 +45,11 @@ const (
 	// conditionsAnnotationPrefix + <key> is an annotation written by the syncer while the object cannot be synced as it
 	// should: a JSON list of metav1.Condition. It is absent while all is well, so a healthy object costs no write.
 	conditionsAnnotationPrefix = "conditions.workload.kcp.io/"
+
+	// syncerViewAnnotationPrefix + <key> is an annotation written by the syncer, or by the virtual workspace for it, on objects
+	// with a SummarizingAnnotation: a JSON object of the fields that this target reports, by their paths. A value that has
+	// been promoted to the object itself is [PromotedField].
+	syncerViewAnnotationPrefix = "diff.syncer.internal.kcp.io/"
 
 	// SummarizingAnnotation is written by users and coordinators: which fields are summarised and promoted.
 	SummarizingAnnotation = "experimental.summarizing.workload.kcp.io"
@@ -94,6 +100,11 @@ const (
 
 	// TenantIDLabel on a namespace is one value per (workspace, target), for use in network policies. See [NamespaceLocator.TenantID].
 	TenantIDLabel = "kcp.io/tenant-id"
+
+	// derivedLabelPrefix + a resource is a label on a copy, and with it on what the cluster's controllers derive from the copy
+	// and give its labels: objects of that resource shall come up. It stands beside the state label with the value Upsync,
+	// which says so of all that carries no label with this prefix.
+	derivedLabelPrefix = "derived.workload.kcp.io/"
 
 	// AppliedHashAnnotation holds a hash of what was last written to the copy, so that a syncer that starts anew
 	// knows without a request that nothing is to be done. Its size does not depend on the object.
@@ -185,6 +196,12 @@ func SpecDiffAnnotation(key string) string { return specDiffAnnotationPrefix + k
 // StatusAnnotation is the upstream annotation with the target's status.
 func StatusAnnotation(key string) string { return statusAnnotationPrefix + key }
 
+// SyncerViewAnnotation is the upstream annotation with the fields that the target reports of an object with summarizing rules.
+func SyncerViewAnnotation(key string) string { return syncerViewAnnotationPrefix + key }
+
+// PromotedField stands in a syncer's view for a value that is the object's own.
+const PromotedField = "##promoted##"
+
 // ConditionsAnnotation is the upstream annotation that tells why the object cannot be synced to the target.
 func ConditionsAnnotation(key string) string { return conditionsAnnotationPrefix + key }
 
@@ -196,7 +213,7 @@ func IsUpstreamOnly(name string) bool {
 	}
 	for _, prefix := range []string{
 		stateLabelPrefix, deletionAnnotationPrefix, softFinalizersAnnotationPrefix, specDiffAnnotationPrefix,
-		statusAnnotationPrefix, conditionsAnnotationPrefix,
+		statusAnnotationPrefix, conditionsAnnotationPrefix, syncerViewAnnotationPrefix,
 	} {
 		if strings.HasPrefix(name, prefix) {
 			return true
@@ -282,7 +299,7 @@ func Targets(objectLabels, objectAnnotations map[string]string) int {
 func KeyOf(name string) (key string, ok bool) {
 	for _, prefix := range []string{
 		stateLabelPrefix, deletionAnnotationPrefix, softFinalizersAnnotationPrefix, syncerFinalizerPrefix,
-		specDiffAnnotationPrefix, statusAnnotationPrefix, conditionsAnnotationPrefix,
+		specDiffAnnotationPrefix, statusAnnotationPrefix, conditionsAnnotationPrefix, syncerViewAnnotationPrefix,
 	} {
 		if key, ok = strings.CutPrefix(name, prefix); ok && key != "" {
 			return key, true
@@ -301,4 +318,26 @@ func AssignedKeys(objectLabels map[string]string) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// DerivedLabel is the downstream label of a copy, and of what is derived from it, that has derived objects of the resource
+// come up.
+func DerivedLabel(resource schema.GroupResource) string {
+	return derivedLabelPrefix + resource.String()
+}
+
+// DerivedLabels reports whether labels name resources whose derived objects shall come up, and whether this resource is one.
+func DerivedLabels(objectLabels map[string]string, resource schema.GroupResource) (some, this bool) {
+	for name := range objectLabels {
+		some = some || strings.HasPrefix(name, derivedLabelPrefix)
+	}
+	_, this = objectLabels[DerivedLabel(resource)]
+	return some, this
+}
+
+// ClusterMadeResources are those whose objects a physical cluster makes by itself for what it runs. They are never synced down.
+func ClusterMadeResources() []schema.GroupResource {
+	return []schema.GroupResource{
+		{Resource: "pods"}, {Resource: "endpoints"}, {Group: "discovery.k8s.io", Resource: "endpointslices"}, {Resource: "persistentvolumes"},
+	}
 }

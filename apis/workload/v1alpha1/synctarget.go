@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // SyncTarget is a physical Kubernetes cluster that workloads are synced to. Exactly one syncer, which runs in that
@@ -68,6 +69,17 @@ type SyncTargetSpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256
 	ExportedResources []ExportedResource `json:"exportedResources,omitempty"`
+
+	// upsyncedResources are resources of the physical cluster, as resource.group, whose objects the target may bring into
+	// tenants' namespaces: those that carry its state label with the value Upsync, and that live where something is assigned
+	// to it. They are the target's own, and are never synced down. What the workload manager's --upsync-resources does not have
+	// is not brought up; nothing is if this is empty. What a resource had brought up goes when it is taken off the list.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:default={pods, endpoints, endpointslices.discovery.k8s.io, persistentvolumes}
+	UpsyncedResources []ExportedResource `json:"upsyncedResources,omitzero"`
 
 	// unschedulable keeps new workloads away. What already runs on the target stays.
 	//
@@ -283,7 +295,7 @@ type SyncedResource struct {
 	// +required
 	State ResourceState `json:"state"`
 
-	// message says why the state is not Accepted, and what to do about it.
+	// message says why the state is not Accepted, or which of the objects that come up cannot, and what to do about it.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32768
@@ -355,4 +367,18 @@ type SyncTargetList struct {
 	metav1.ListMeta `json:"metadata"`
 
 	Items []SyncTarget `json:"items"`
+}
+
+// GroupResources are the resources by group and name.
+func GroupResources(names []ExportedResource) []schema.GroupResource {
+	var all []schema.GroupResource
+	for _, name := range names {
+		all = append(all, schema.ParseGroupResource(string(name)))
+	}
+	return all
+}
+
+// UpsyncedResources are the resources that the target may bring up.
+func (st *SyncTarget) UpsyncedResources() []schema.GroupResource {
+	return GroupResources(st.Spec.UpsyncedResources)
 }

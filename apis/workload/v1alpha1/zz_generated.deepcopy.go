@@ -129,6 +129,11 @@ func (in *SyncTargetSpec) DeepCopyInto(out *SyncTargetSpec) {
 		*out = make([]ExportedResource, len(*in))
 		copy(*out, *in)
 	}
+	if in.UpsyncedResources != nil {
+		in, out := &in.UpsyncedResources, &out.UpsyncedResources
+		*out = make([]ExportedResource, len(*in))
+		copy(*out, *in)
+	}
 	if in.EvictAfter != nil {
 		in, out := &in.EvictAfter, &out.EvictAfter
 		*out = (*in).DeepCopy()

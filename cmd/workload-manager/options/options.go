@@ -142,7 +142,11 @@ func (o *Options) Complete() (*manager.Config, error) {
 		EnableRecovery:       set.Recovery.Enabled,
 		Features:             o.gates().Complete(set.FeatureGates, &mistakes),
 	}
+	config.Upsynced = upsynced(set.VirtualWorkspace.UpsyncResources, &mistakes)
 	config.VirtualWorkspace = completeVirtualWorkspace(set.VirtualWorkspace, set.Serving.BindAddress, config.Provider, o.alone, &mistakes)
+	if config.VirtualWorkspace != nil {
+		config.VirtualWorkspace.Upsynced = config.Upsynced
+	}
 	if !o.alone {
 		o.completeWork(config, &mistakes)
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	configv1alpha1 "github.com/kcp-dev/workload-syncer/apis/config/v1alpha1"
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/manager"
-	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/virtualworkspace"
 )
 
 // A setting has a flag and a field, which mean the same. These have only one of them.
@@ -45,7 +45,7 @@ func TestSettingsOfTheVirtualWorkspace(t *testing.T) {
 
 func TestUpsyncedByDefault(t *testing.T) {
 	var want []string
-	for _, resource := range virtualworkspace.DefaultUpsynced() {
+	for _, resource := range workloadv1alpha1.ClusterMadeResources() {
 		want = append(want, resource.String())
 	}
 	if diff := cmp.Diff(want, configv1alpha1.NewManagerConfiguration().VirtualWorkspace.UpsyncResources); diff != "" {

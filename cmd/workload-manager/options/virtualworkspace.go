@@ -28,7 +28,7 @@ func addVirtualWorkspaceFlags(v *configv1alpha1.VirtualWorkspace, fs *pflag.Flag
 	fs.StringVar(&v.ClientCAFile, "virtual-workspace-client-ca-file", v.ClientCAFile,
 		"The `file` with the authorities whose client certificates are accepted beside tokens: the common name is the user, organizations are groups, in every workspace. When empty, only tokens are.")
 	fs.StringSliceVar(&v.UpsyncResources, "upsync-resources", v.UpsyncResources,
-		"`Resources` that physical clusters may sync up, as far as the APIExport has them; they are not synced down. The plural in lower case, followed by a dot and the group unless that is the core group.")
+		"`Resources` that SyncTargets may have in spec.upsyncedResources, so that their clusters bring objects of them up into the tenants' namespaces. They are not synced down, and those that the APIExport does not have are not served. The plural in lower case, followed by a dot and the group unless that is the core group.")
 	fs.IntVar(&v.MaxWatches, "virtual-workspace-max-watches", v.MaxWatches,
 		"How many watches one SyncTarget may have open at this replica at the same time.")
 	fs.IntVar(&v.MaxRequests, "virtual-workspace-max-requests", v.MaxRequests,
@@ -67,12 +67,17 @@ func completeVirtualWorkspace(v configv1alpha1.VirtualWorkspace, bindAddress str
 			mistakes.Add(flag, "%d would let nobody in: give at least 1", limit)
 		}
 	}
-	for _, typed := range v.UpsyncResources {
+	return config
+}
+
+// upsynced are the resources that SyncTargets may allow.
+func upsynced(names []string, mistakes *cli.Mistakes) (resources []schema.GroupResource) {
+	for _, typed := range names {
 		resource := schema.ParseGroupResource(strings.TrimSpace(typed))
 		if len(validation.IsDNS1123Label(resource.Resource)) > 0 || resource.Group != "" && len(validation.IsDNS1123Subdomain(resource.Group)) > 0 {
 			mistakes.Add("upsync-resources", "%q is not a resource, as pods or endpointslices.discovery.k8s.io is", typed)
 		}
-		config.Upsynced = append(config.Upsynced, resource)
+		resources = append(resources, resource)
 	}
-	return config
+	return resources
 }

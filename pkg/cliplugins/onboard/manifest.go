@@ -36,7 +36,9 @@ type Manifest struct {
 	Replicas   int32
 	// Resources that are synced; they are the syncer's rights.
 	Resources []schema.GroupResource
-	// Filter makes the syncer look at Resources only, whatever else there is.
+	// Upsynced are the resources that come up, which it only reads.
+	Upsynced []schema.GroupResource
+	// Filter makes the syncer look at Resources and Upsynced only, whatever else there is.
 	Filter bool
 	// SyncerFlags are further flags.
 	SyncerFlags []string
@@ -136,11 +138,11 @@ func (m Manifest) clusterRole() *rbacv1.ClusterRole {
 	return &rbacv1.ClusterRole{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
 		ObjectMeta: metav1.ObjectMeta{Name: m.Name, Labels: labelsOf(m.Name)},
-		Rules:      clusterRules(m.Resources),
+		Rules:      clusterRules(m.Resources, m.Upsynced),
 	}
 }
 
-func clusterRules(synced []schema.GroupResource) []rbacv1.PolicyRule {
+func clusterRules(synced, upsynced []schema.GroupResource) []rbacv1.PolicyRule {
 	rules := []rbacv1.PolicyRule{
 		// Each workspace's namespaces have one of their own here.
 		{APIGroups: []string{corev1.GroupName}, Resources: []string{"namespaces"}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"}},
@@ -149,7 +151,8 @@ func clusterRules(synced []schema.GroupResource) []rbacv1.PolicyRule {
 		// Types come and go.
 		{APIGroups: []string{"apiextensions.k8s.io"}, Resources: []string{"customresourcedefinitions"}, Verbs: []string{"get", "list", "watch"}},
 	}
-	return append(rules, rulesFor(synced, "get", "list", "watch", "create", "patch", "delete")...)
+	rules = append(rules, rulesFor(synced, "get", "list", "watch", "create", "patch", "delete")...)
+	return append(rules, rulesFor(upsynced, "get", "list", "watch")...)
 }
 
 // rulesFor gives one rule per API group, in the order of their names.
@@ -298,7 +301,7 @@ func (m Manifest) args() []string {
 	}
 	if m.Filter {
 		var resources []string
-		for _, rule := range rulesFor(m.Resources) {
+		for _, rule := range rulesFor(slices.Concat(m.Resources, m.Upsynced)) {
 			for _, name := range rule.Resources {
 				resources = append(resources, schema.GroupResource{Group: rule.APIGroups[0], Resource: name}.String())
 			}

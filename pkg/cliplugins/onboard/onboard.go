@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -92,7 +93,8 @@ func (s *session) sync(ctx context.Context, trusted []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ensureAccess(ctx, resources); err != nil {
+	resources, upsynced := s.split(target, resources)
+	if err := s.ensureAccess(ctx, resources, upsynced); err != nil {
 		return nil, err
 	}
 	token, err := s.ensureToken(ctx)
@@ -107,14 +109,14 @@ func (s *session) sync(ctx context.Context, trusted []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.manifest(target, resources, way).Render()
+	return s.manifest(target, resources, upsynced, way).Render()
 }
 
-func (s *session) manifest(target *workloadv1alpha1.SyncTarget, resources []schema.GroupResource, kubeconfig []byte) Manifest {
+func (s *session) manifest(target *workloadv1alpha1.SyncTarget, resources, upsynced []schema.GroupResource, kubeconfig []byte) Manifest {
 	o := s.options
 	m := Manifest{
 		Name: s.name, Namespace: o.Namespace, SyncTarget: o.Name, UID: target.UID, Workspace: s.path.String(), Feed: o.Feed,
-		Image: o.Image, Replicas: o.Replicas, Resources: resources, Filter: len(o.Resources) > 0, SyncerFlags: o.SyncerFlags,
+		Image: o.Image, Replicas: o.Replicas, Resources: resources, Upsynced: upsynced, Filter: len(o.Resources) > 0, SyncerFlags: o.SyncerFlags,
 		Kubeconfig: kubeconfig,
 	}
 	if m.Namespace == "" {
@@ -215,6 +217,12 @@ func asked(o Options) (*workloadv1alpha1.SyncTarget, error) {
 	for _, resource := range o.ExportedResources {
 		target.Spec.ExportedResources = append(target.Spec.ExportedResources, workloadv1alpha1.ExportedResource(resource))
 	}
+	if o.UpsyncedResources != nil {
+		target.Spec.UpsyncedResources = []workloadv1alpha1.ExportedResource{}
+	}
+	for _, resource := range o.UpsyncedResources {
+		target.Spec.UpsyncedResources = append(target.Spec.UpsyncedResources, workloadv1alpha1.ExportedResource(resource))
+	}
 	for _, typed := range o.APIExports {
 		export, err := parseExport(typed)
 		if err != nil {
@@ -259,8 +267,23 @@ func (s *session) wantedResources(ctx context.Context, target *workloadv1alpha1.
 	return wanted, nil
 }
 
+// split tells what is synced down from what comes up: clusters make the latter by themselves.
+func (s *session) split(target *workloadv1alpha1.SyncTarget, wanted []schema.GroupResource) (down, up []schema.GroupResource) {
+	for _, resource := range target.UpsyncedResources() {
+		if len(s.options.Resources) == 0 || slices.Contains(wanted, resource) {
+			up = append(up, resource)
+		}
+	}
+	for _, resource := range wanted {
+		if !slices.Contains(target.UpsyncedResources(), resource) && !slices.Contains(workloadv1alpha1.ClusterMadeResources(), resource) {
+			down = append(down, resource)
+		}
+	}
+	return down, up
+}
+
 // ensureAccess makes the syncer's ServiceAccount in kcp and gives it its rights.
-func (s *session) ensureAccess(ctx context.Context, resources []schema.GroupResource) error {
+func (s *session) ensureAccess(ctx context.Context, resources, upsynced []schema.GroupResource) error {
 	labels := labelsOf(s.name)
 	namespace := &corev1.Namespace{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
@@ -273,7 +296,7 @@ func (s *session) ensureAccess(ctx context.Context, resources []schema.GroupReso
 	role := &rbacv1.ClusterRole{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
 		ObjectMeta: metav1.ObjectMeta{Name: s.name, Labels: labels},
-		Rules:      kcpRules(s.options, resources),
+		Rules:      kcpRules(s.options, resources, upsynced),
 	}
 	binding := &rbacv1.ClusterRoleBinding{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRoleBinding"},
@@ -304,7 +327,7 @@ func (s *session) ensureAccess(ctx context.Context, resources []schema.GroupReso
 
 // kcpRules are the syncer's rights in the SyncTarget's workspace. With the assigned feed it sees objects through the virtual
 // workspace alone, which asks for the verb sync; with the workspace feed it works with the workspace's objects themselves.
-func kcpRules(o Options, resources []schema.GroupResource) []rbacv1.PolicyRule {
+func kcpRules(o Options, resources, upsynced []schema.GroupResource) []rbacv1.PolicyRule {
 	rules := []rbacv1.PolicyRule{
 		{APIGroups: []string{workloadv1alpha1.GroupName}, Resources: []string{"synctargets"}, ResourceNames: []string{o.Name}, Verbs: []string{"get", "list", "watch", "sync"}},
 		{APIGroups: []string{workloadv1alpha1.GroupName}, Resources: []string{"synctargets/status"}, ResourceNames: []string{o.Name}, Verbs: []string{"patch"}},
@@ -322,7 +345,8 @@ func kcpRules(o Options, resources []schema.GroupResource) []rbacv1.PolicyRule {
 		rbacv1.PolicyRule{APIGroups: []string{corev1.GroupName}, Resources: []string{"events"}, Verbs: []string{"create"}},
 	)
 	rules = append(rules, rulesFor(resources, "get", "list", "watch", "patch")...)
-	return append(rules, rulesFor(statusesOf(resources), "patch")...)
+	rules = append(rules, rulesFor(upsynced, "get", "list", "watch", "create", "patch", "delete")...)
+	return append(rules, rulesFor(statusesOf(slices.Concat(resources, upsynced)), "patch")...)
 }
 
 func statusesOf(resources []schema.GroupResource) []schema.GroupResource {

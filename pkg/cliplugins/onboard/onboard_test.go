@@ -36,6 +36,7 @@ func TestManifest(t *testing.T) {
 		SyncTarget: "east", UID: "6f1d3f0e-0000-4000-8000-000000000001", Workspace: "root:compute", Feed: "assigned",
 		Image: "registry.example.com/workload-syncer:v1", Replicas: 1,
 		Resources:  resources("secrets", "deployments.apps", "configmaps", "statefulsets.apps", "ingresses.networking.k8s.io"),
+		Upsynced:   resources("pods", "endpoints", "endpointslices.discovery.k8s.io", "persistentvolumes"),
 		Kubeconfig: []byte("kubeconfig"),
 	}
 	for name, change := range map[string]func(*Manifest){
@@ -66,7 +67,8 @@ func TestManifest(t *testing.T) {
 // TestKCPRules compares the syncer's rights in kcp with testdata/rules-<feed>.yaml.
 func TestKCPRules(t *testing.T) {
 	for _, feed := range []string{"assigned", "workspace"} {
-		raw, err := yaml.Marshal(kcpRules(Options{Name: "east", Feed: feed}, []schema.GroupResource{{Resource: "configmaps"}, {Group: "apps", Resource: "deployments"}}))
+		raw, err := yaml.Marshal(kcpRules(Options{Name: "east", Feed: feed},
+			[]schema.GroupResource{{Resource: "configmaps"}, {Group: "apps", Resource: "deployments"}}, []schema.GroupResource{{Resource: "pods"}}))
 		if err != nil {
 			t.Fatal(err)
 		}

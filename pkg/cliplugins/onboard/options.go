@@ -35,6 +35,8 @@ type Options struct {
 	Resources []string
 	// ExportedResources are types of the cluster itself that tenants shall be offered. If empty, those of the SyncTarget stay.
 	ExportedResources []string
+	// UpsyncedResources are types whose objects the cluster may bring up. If nil, those of the SyncTarget stay.
+	UpsyncedResources []string
 	// Labels and Cells of the SyncTarget. Those that it has and that are not here stay.
 	Labels, Cells map[string]string
 	// Flags of the syncer, as they are to stand in its command line, for those that were set.
@@ -78,7 +80,9 @@ func (o Options) Validate() error {
 	if u, err := url.Parse(o.KCPServer); o.KCPServer != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
 		add("--kcp-server", "%q is no https URL", o.KCPServer)
 	}
-	for flag, resources := range map[string][]string{"--resources": o.Resources, "--exported-resources": o.ExportedResources} {
+	for flag, resources := range map[string][]string{
+		"--resources": o.Resources, "--exported-resources": o.ExportedResources, "--upsync-resources": o.UpsyncedResources,
+	} {
 		for _, resource := range resources {
 			if !isResource(resource) {
 				add(flag, "%q is no resource: its plural in lower case, a dot and its group unless that is the core group, such as deployments.apps or configmaps", resource)

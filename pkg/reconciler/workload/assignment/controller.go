@@ -38,6 +38,8 @@ type Deps struct {
 	Fleet *fleet.Fleet
 	// Provider is the workspace that holds the APIExports.
 	Provider logicalcluster.Path
+	// Upsynced are the resources that SyncTargets may allow their targets to bring up.
+	Upsynced []schema.GroupResource
 	// Workers is how many objects are worked on at the same time.
 	Workers int
 	// MoveTimeout is for how long the new copies are waited for in a move.
@@ -97,14 +99,14 @@ const (
 func New(deps Deps) (*Controller, error) {
 	f := deps.Fleet
 	c := &Controller{
-		deps: deps, clock: f.Clock(), types: newTypes(f, deps.Provider), metrics: deps.Metrics,
+		deps: deps, clock: f.Clock(), types: newTypes(f, deps.Provider, deps.Upsynced), metrics: deps.Metrics,
 		writer:  f.Writer(name, workloadv1alpha1.KubernetesExport),
 		telling: rate.NewLimiter(tellsPerSecond, tellsPerSecond),
 		records: map[item]*record{}, placed: map[namespaceKey]*placedNamespace{},
 	}
 	c.loop = fleet.NewLoop(f, name, deps.Workers, c.process)
 	var err error
-	if c.targets, err = newTargets(f, c.targetChanged); err != nil {
+	if c.targets, err = newTargets(f, deps.Upsynced, c.targetChanged); err != nil {
 		return nil, err
 	}
 	if c.namespaces, err = fleet.Namespaces(f); err != nil {

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	schedulingv1alpha1 "github.com/kcp-dev/workload-syncer/apis/scheduling/v1alpha1"
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
@@ -39,10 +40,11 @@ func TestAssignableTypes(t *testing.T) {
 			{Name: "persistentvolumes", Kind: "PersistentVolume", Verbs: verbs},
 			{Name: "bindings", Kind: "Binding", Namespaced: true, Verbs: []string{"create"}},
 		}},
-	}))
+	}), sets.New(workloadv1alpha1.ClusterMadeResources()...))
 	want := []resourceType{
 		{gvr: schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, kind: "Deployment", status: true},
 		{gvr: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, kind: "ConfigMap"},
+		{gvr: schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumes"}, kind: "PersistentVolume"},
 		{gvr: schema.GroupVersionResource{Group: "apps", Version: "v1beta1", Resource: "deployments"}, kind: "Deployment"},
 	}
 	if !slices.Equal(found, want) {

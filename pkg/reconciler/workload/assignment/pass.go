@@ -123,6 +123,7 @@ func (p *pass) gather(ctx context.Context) error {
 func (c *Controller) observe(resource schema.GroupResource, o *object, placed placedNamespace, now time.Time) decide.Observed {
 	seen := decide.Observed{Object: o.facts(resource), Now: now, Targets: map[string]decide.Target{}, After: placed.plan.After}
 	seen.Belongs, seen.Why = c.belongs(resource, o)
+	seen.Object.Made = c.types.made.Has(resource)
 	// An object goes to all targets at once, when its namespace is there: shares of replicas are right from the start.
 	ready := !slices.ContainsFunc(placed.plan.Wanted, func(key string) bool { return !slices.Contains(placed.labelled, key) })
 	for _, key := range placed.plan.Wanted {
@@ -183,6 +184,8 @@ const (
 // belongs says whether an object goes where its namespace goes, and why.
 func (c *Controller) belongs(resource schema.GroupResource, o *object) (belongs bool, why string) {
 	switch choice := o.Labels[workloadv1alpha1.AssignLabel]; {
+	case c.types.made.Has(resource):
+		return false, "clusters make it"
 	case everyCluster(resource, o) != "":
 		return false, everyCluster(resource, o)
 	case choice == assignNever:
@@ -241,6 +244,9 @@ func (p *pass) apply(ctx context.Context) error {
 		klog.FromContext(ctx).V(2).Info("Assigning an object", "object", p.item.String(), "target", act.Key, "do", act.Do, "why", act.Why)
 		p.c.metrics.acted(string(act.Do))
 	}
+	if p.decision.Remove {
+		return p.remove(ctx)
+	}
 	patched, err := p.c.writer.Patch(ctx, p.typ.gvr, p.item.Key, p.decision.Patch(string(p.o.UID), p.o.ResourceVersion))
 	switch {
 	case tmc.IsObjectNotFound(err, p.item.resource.Resource, p.item.Name):
@@ -257,6 +263,21 @@ func (p *pass) apply(ctx context.Context) error {
 	}
 	p.record = record{wrote: patched.GetResourceVersion(), lastStatus: p.record.lastStatus, straySince: p.record.straySince}
 	return nil
+}
+
+// remove takes the claim of a target off what it brought up, and deletes it.
+func (p *pass) remove(ctx context.Context) error {
+	var err error
+	if p.decision.Patches() {
+		_, err = p.c.writer.Patch(ctx, p.typ.gvr, p.item.Key, p.decision.Patch(string(p.o.UID), p.o.ResourceVersion))
+	}
+	if err == nil && !p.seen.Object.Deleting {
+		err = p.c.writer.Delete(ctx, p.typ.gvr, p.item.Key, p.o.UID)
+	}
+	if tmc.IsObjectNotFound(err, p.item.resource.Resource, p.item.Name) {
+		return nil
+	}
+	return err
 }
 
 // mayTell reports whether it is the object's turn to be told that its target is silent.

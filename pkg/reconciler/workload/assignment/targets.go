@@ -21,12 +21,14 @@ import (
 type targets struct {
 	cache    *fleet.Cache[*workloadv1alpha1.SyncTarget]
 	absences *fleet.Absences
+	// upsynced are the resources that SyncTargets may allow.
+	upsynced []schema.GroupResource
 	// named are where Placements say that the SyncTarget with a key is.
 	named func(key string) []fleet.Key
 }
 
-func newTargets(f *fleet.Fleet, changed func(key string, priority tmc.Priority)) (*targets, error) {
-	t := &targets{named: func(string) []fleet.Key { return nil }}
+func newTargets(f *fleet.Fleet, upsynced []schema.GroupResource, changed func(key string, priority tmc.Priority)) (*targets, error) {
+	t := &targets{upsynced: upsynced, named: func(string) []fleet.Key { return nil }}
 	var err error
 	if t.cache, err = fleet.SyncTargets(f); err != nil {
 		return nil, err
@@ -43,6 +45,8 @@ func newTargets(f *fleet.Fleet, changed func(key string, priority tmc.Priority))
 		case change.Deleted:
 			changed(key, tmc.PriorityLive)
 		case change.Before == nil:
+			changed(key, change.Priority)
+		case !slices.Equal(change.Before.Spec.UpsyncedResources, change.Object.Spec.UpsyncedResources):
 			changed(key, change.Priority)
 		case silence(change.Before) != silence(change.Object):
 			changed(key, priorityTell)
@@ -90,5 +94,6 @@ func (t *targets) facts(ctx context.Context, key, gone string, resource schema.G
 	if gone != "" && gone != string(st.UID) {
 		return decide.Target{Deleted: true}, true, 0, nil
 	}
-	return decide.Target{Silent: silence(st), Claims: claims(st, resource)}, true, 0, nil
+	forbids := !slices.Contains(t.upsynced, resource) || !slices.Contains(st.UpsyncedResources(), resource)
+	return decide.Target{Silent: silence(st), Claims: claims(st, resource), Forbids: forbids}, true, 0, nil
 }

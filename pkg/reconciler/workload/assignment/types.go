@@ -49,6 +49,8 @@ type types struct {
 	started func(*typeCache) error
 	// changed hears that types have come or gone, or other ones are compute types now.
 	changed func()
+	// made are the types that clusters bring up: their objects are assigned to no target, and removed when theirs is gone.
+	made sets.Set[schema.GroupResource]
 
 	relook *tmc.Relook
 
@@ -65,13 +67,14 @@ var (
 	namespaces = schema.GroupResource{Resource: "namespaces"}
 )
 
-func newTypes(f *fleet.Fleet, provider logicalcluster.Path) *types {
+func newTypes(f *fleet.Fleet, provider logicalcluster.Path, upsynced []schema.GroupResource) *types {
 	onlyOurs := func(options *metav1.ListOptions) {
 		options.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, workloadv1alpha1.KubernetesExport).String()
 	}
 	t := &types{
 		fleet: f, running: map[schema.GroupResource]*typeCache{}, compute: sets.New[schema.GroupResource](),
 		started: func(*typeCache) error { return nil }, changed: func() {},
+		made: sets.New(workloadv1alpha1.ClusterMadeResources()...).Insert(upsynced...),
 	}
 	t.relook = tmc.NewRelook(tmc.RelookOptions{
 		Task: "determining the types to assign", Look: t.look, Settling: settling, Period: func() time.Duration { return discoveryPeriod }, Retry: discoveryRetry, Clock: f.Clock(),
@@ -150,7 +153,9 @@ func (t *types) computeTypes() (sets.Set[schema.GroupResource], error) {
 			return nil, fmt.Errorf("reading APIExport %s: %w", u.GetName(), err)
 		}
 		for _, resource := range export.Spec.Resources {
-			compute.Insert(schema.GroupResource{Group: resource.Group, Resource: resource.Name})
+			if gr := (schema.GroupResource{Group: resource.Group, Resource: resource.Name}); !t.made.Has(gr) {
+				compute.Insert(gr)
+			}
 		}
 	}
 	if compute.Len() == 0 {
@@ -174,7 +179,7 @@ func (t *types) discover(ctx context.Context) (found []resourceType, partial, er
 		case err != nil:
 			return nil, nil, err
 		}
-		for _, rt := range assignable(preferredFirst(groups, lists)) {
+		for _, rt := range assignable(preferredFirst(groups, lists), t.made) {
 			if !slices.ContainsFunc(found, func(known resourceType) bool { return known.gvr.GroupResource() == rt.gvr.GroupResource() }) {
 				found = append(found, rt)
 			}
@@ -203,8 +208,8 @@ func preferredFirst(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) 
 // notAssigned are types whose objects say what was, or are assigned in a way of their own.
 var notAssigned = sets.New("namespaces", "events", "events.events.k8s.io")
 
-// assignable are the types that belong to namespaces and can be watched and patched.
-func assignable(lists []*metav1.APIResourceList) []resourceType {
+// assignable are the types that belong to namespaces, or are made by clusters, and can be watched and patched.
+func assignable(lists []*metav1.APIResourceList, made sets.Set[schema.GroupResource]) []resourceType {
 	var found []resourceType
 	for _, list := range lists {
 		gv, err := schema.ParseGroupVersion(list.GroupVersion)
@@ -219,7 +224,7 @@ func assignable(lists []*metav1.APIResourceList) []resourceType {
 		}
 		for _, r := range list.APIResources {
 			gvr := gv.WithResource(r.Name)
-			usable := r.Namespaced && sets.New(r.Verbs...).HasAll("list", "watch", "patch") && !strings.Contains(r.Name, "/")
+			usable := (r.Namespaced || made.Has(gvr.GroupResource())) && sets.New(r.Verbs...).HasAll("list", "watch", "patch") && !strings.Contains(r.Name, "/")
 			if usable && !notAssigned.Has(gvr.GroupResource().String()) {
 				found = append(found, resourceType{gvr: gvr, kind: r.Kind, status: hasStatus.Has(r.Name)})
 			}

@@ -3,6 +3,7 @@ package manager
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -33,6 +34,9 @@ type Config struct {
 	// this replica does nothing else.
 	VirtualWorkspace     *virtualworkspace.Config
 	VirtualWorkspaceOnly bool
+
+	// Upsynced are the resources that SyncTargets may allow their targets to bring up.
+	Upsynced []schema.GroupResource
 
 	// Workers is how many objects each reconciler works on at the same time.
 	Workers int

@@ -32,7 +32,7 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 		}},
 		{"assignment", func() (fleet.Reconciler, error) {
 			return assignment.New(assignment.Deps{
-				Fleet: f, Provider: m.config.Provider, Workers: m.config.Assignment.Workers, MoveTimeout: m.config.Assignment.MoveTimeout,
+				Fleet: f, Provider: m.config.Provider, Upsynced: m.config.Upsynced, Workers: m.config.Assignment.Workers, MoveTimeout: m.config.Assignment.MoveTimeout,
 				Metrics: m.assignment, Webhook: m.webhook,
 			})
 		}},

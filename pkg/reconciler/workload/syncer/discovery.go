@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/discovery"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 )
 
 // served is what one side serves. It is partial when some groups did not answer.
@@ -104,10 +106,13 @@ func (s *served) merge(other served) {
 var (
 	upstreamVerbs   = []string{"get", "list", "watch"}
 	downstreamVerbs = []string{"get", "list", "watch", "create", "patch", "delete"}
+	// What it does with the objects that come up.
+	upsyncVerbs       = []string{"get", "list", "watch", "create", "patch", "delete"}
+	upsyncedFromVerbs = []string{"list", "watch"}
 )
 
 // common is the first version, by upstream's preference, that both sides serve as the syncer needs it.
-func common(up, down []servedVersion) (servedVersion, bool) {
+func common(up, down []servedVersion, downstreamVerbs []string) (servedVersion, bool) {
 	for _, u := range up {
 		for _, d := range down {
 			if u.version == d.version && u.namespaced == d.namespaced && d.verbs.HasAll(downstreamVerbs...) {
@@ -119,8 +124,10 @@ func common(up, down []servedVersion) (servedVersion, bool) {
 }
 
 // notDesiredState are types whose objects say what is or was, not what should be: they are never synced down.
-// Namespaces are made as objects need them.
-var notDesiredState = sets.New("namespaces", "events", "events.events.k8s.io")
+// Namespaces are made as objects need them. What clusters make by themselves comes up instead.
+func isDesiredState(gr schema.GroupResource) bool {
+	return !slices.Contains([]string{"namespaces", "events", "events.events.k8s.io"}, gr.String()) && !slices.Contains(workloadv1alpha1.ClusterMadeResources(), gr)
+}
 
 // wantedTypes are the accepted types of upstream that pass the filter. Those that downstream does not serve are among
 // them, marked as such, because what was claimed of them must still be released. running types of groups that did not
@@ -129,10 +136,10 @@ func wantedTypes(up, down served, accepted func(schema.GroupResource) bool, only
 	var wanted []resourceType
 	for gr, versions := range up.types {
 		versions = usable(versions)
-		if len(versions) == 0 || notDesiredState.Has(gr.String()) || !accepted(gr) || len(only) > 0 && !slices.Contains(only, gr) || down.unknown.Has(gr.Group) {
+		if len(versions) == 0 || !isDesiredState(gr) || !accepted(gr) || len(only) > 0 && !slices.Contains(only, gr) || down.unknown.Has(gr.Group) {
 			continue
 		}
-		v, servedDownstream := common(versions, down.types[gr])
+		v, servedDownstream := common(versions, down.types[gr], downstreamVerbs)
 		if !servedDownstream {
 			v = versions[0]
 		}
@@ -142,7 +149,30 @@ func wantedTypes(up, down served, accepted func(schema.GroupResource) bool, only
 		})
 	}
 	for _, rt := range running {
-		if up.unknown.Has(rt.gvr.Group) || down.unknown.Has(rt.gvr.Group) {
+		if !rt.up && (up.unknown.Has(rt.gvr.Group) || down.unknown.Has(rt.gvr.Group)) {
+			wanted = append(wanted, rt)
+		}
+	}
+	return wanted
+}
+
+// upsyncedTypes are the allowed types that pass the filter and that both sides serve as it takes. running types of groups that
+// did not answer stay as they are.
+func upsyncedTypes(up, down served, allowed, only []schema.GroupResource, running []resourceType) []resourceType {
+	var wanted []resourceType
+	for _, gr := range allowed {
+		versions := slices.DeleteFunc(slices.Clone(up.types[gr]), func(v servedVersion) bool { return !v.verbs.HasAll(upsyncVerbs...) })
+		v, ok := common(versions, down.types[gr], upsyncedFromVerbs)
+		if !ok || len(only) > 0 && !slices.Contains(only, gr) || up.unknown.Has(gr.Group) || down.unknown.Has(gr.Group) {
+			continue
+		}
+		wanted = append(wanted, resourceType{
+			gvr: gr.WithVersion(v.version), gvk: schema.GroupVersionKind{Group: gr.Group, Version: v.version, Kind: v.kind},
+			namespaced: v.namespaced, statusUpstream: v.status, servedDownstream: true, up: true,
+		})
+	}
+	for _, rt := range running {
+		if rt.up && slices.Contains(allowed, rt.gvr.GroupResource()) && (up.unknown.Has(rt.gvr.Group) || down.unknown.Has(rt.gvr.Group)) {
 			wanted = append(wanted, rt)
 		}
 	}

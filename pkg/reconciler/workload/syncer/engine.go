@@ -36,6 +36,8 @@ type Engine struct {
 
 	// seeTarget is told of the SyncTarget as it was read live.
 	seeTarget func(*workloadv1alpha1.SyncTarget)
+	// upsynced are the resources that the target may bring up; they may change.
+	upsynced func() []schema.GroupResource
 	// offered are resources that kcp is about to serve upstream, if it does not yet.
 	offered func() []schema.GroupResource
 
@@ -78,8 +80,8 @@ type TypeStatus struct {
 func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), crds cache.SharedIndexInformer, exports func() []workloadv1alpha1.APIExportReference) *Engine {
 	e := &Engine{
 		controllerDeps: deps, filters: filters, discovery: disco, crds: crds, exports: exports, offered: func() []schema.GroupResource { return nil },
-		seeTarget: func(*workloadv1alpha1.SyncTarget) {},
-		running:   map[resourceType]*runningType{}, looking: tmc.NewWatermark(deps.clock, tmc.StuckAfter),
+		seeTarget: func(*workloadv1alpha1.SyncTarget) {}, upsynced: deps.upsynced,
+		running: map[resourceType]*runningType{}, looking: tmc.NewWatermark(deps.clock, tmc.StuckAfter),
 	}
 	e.relook = tmc.NewRelook(tmc.RelookOptions{
 		Task: "determining the types to sync", Look: e.reconcileTypes, Settling: settling, Period: e.period, Retry: discoveryRetry,
@@ -232,10 +234,41 @@ func (e *Engine) wanted(ctx context.Context) ([]resourceType, error) {
 		return nil, tmc.Classify(fmt.Errorf("discovering the types of the physical cluster: %w", err))
 	}
 	e.noteContents(down)
-	accepted := func(gr schema.GroupResource) bool {
-		return slices.ContainsFunc(accepts, func(accepted func(schema.GroupResource) bool) bool { return accepted(gr) })
+	accepted := func(gr schema.GroupResource) bool { // what may come up is never synced down
+		return !slices.Contains(e.upsynced(), gr) && slices.ContainsFunc(accepts, func(accepted func(schema.GroupResource) bool) bool { return accepted(gr) })
 	}
-	return wantedTypes(up, down, accepted, e.filters.Resources, e.runningTypes()), nil
+	running := e.runningTypes()
+	comeUp, err := e.comeUp(ctx, down, running)
+	if err != nil {
+		return nil, err
+	}
+	return append(wantedTypes(up, down, accepted, e.filters.Resources, running), comeUp...), nil
+}
+
+// comeUp are the types whose objects come up.
+func (e *Engine) comeUp(ctx context.Context, down served, running []resourceType) ([]resourceType, error) {
+	allowed := e.upsynced()
+	if len(allowed) == 0 {
+		return nil, nil
+	}
+	up := served{types: map[schema.GroupResource][]servedVersion{}}
+	for _, source := range e.feed.UpSources() {
+		here, err := discover(ctx, source.Discovery)
+		if err != nil {
+			return nil, tmc.Classify(&feedError{fmt.Errorf("discovering the types of %s: %w", source, err)})
+		}
+		up.merge(here)
+	}
+	return upsyncedTypes(up, down, allowed, e.filters.Resources, running), nil
+}
+
+// UpsyncedChanged has the engine look at what comes up: at the types, and at all copies, whose labels say what of that which is
+// derived from them does.
+func (e *Engine) UpsyncedChanged() {
+	e.Recheck()
+	for _, c := range e.controllers() {
+		c.enqueueAll()
+	}
 }
 
 func (e *Engine) noteContents(down served) {
@@ -281,7 +314,7 @@ func (e *Engine) start(ctx context.Context, rt resourceType) error {
 	if err != nil {
 		return fmt.Errorf("starting the controller for %s: %w", rt.gvr.GroupResource(), err)
 	}
-	klog.FromContext(ctx).Info("Starting to sync a type", "resource", rt.gvr.GroupResource().String(), "version", rt.gvr.Version, "servedByCluster", rt.servedDownstream)
+	klog.FromContext(ctx).Info("Starting to sync a type", "resource", rt.gvr.GroupResource().String(), "version", rt.gvr.Version, "servedByCluster", rt.servedDownstream, "up", rt.up)
 	ctx, cancel := context.WithCancel(ctx)
 	r := &runningType{controller: controller, stop: cancel, done: make(chan struct{})}
 	r.unregister = e.health.Register(tmc.Check{Name: typeCheck + rt.gvr.GroupResource().String(), Deadline: lockDeadline, Run: controller.check})
@@ -327,7 +360,7 @@ func (e *Engine) inUse(locator workloadv1alpha1.NamespaceLocator) (used, known b
 	e.mu.Unlock()
 	name := locator.DownstreamNamespace()
 	for _, c := range e.controllers() {
-		if !c.namespaced {
+		if !c.namespaced || c.up {
 			continue
 		}
 		known = known && c.synced()
@@ -384,6 +417,10 @@ func (c *ResourceController) status() TypeStatus {
 	}
 	if !c.synced() {
 		s.State, s.Message = workloadv1alpha1.ResourcePending, "not all objects have been listed yet"
+		return s
+	}
+	if c.up {
+		s.Message = c.upMessage()
 	}
 	return s
 }

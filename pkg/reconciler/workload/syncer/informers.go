@@ -18,13 +18,21 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
-// newDownstreamInformer watches the objects of a type that carry our label, and nothing else.
-func newDownstreamInformer(cluster *tmc.Link, gvr schema.GroupVersionResource, key string, told func(error)) (cache.SharedIndexInformer, error) {
+// ourCopies selects what carries the target's label, and upsynced what comes up.
+func ourCopies(key string) string {
+	return labels.Set{workloadv1alpha1.DownstreamClusterLabel: key}.String()
+}
+
+func upsynced(key string) string {
+	return labels.Set{workloadv1alpha1.StateLabel(key): string(workloadv1alpha1.StateUpsync)}.String()
+}
+
+// newDownstreamInformer watches the objects of a type that are selected by their labels, and nothing else.
+func newDownstreamInformer(cluster *tmc.Link, gvr schema.GroupVersionResource, selector string, told func(error)) (cache.SharedIndexInformer, error) {
 	r, err := newReader(cluster.Config(), cluster.Client(), gvr)
 	if err != nil {
 		return nil, err
 	}
-	selector := labels.Set{workloadv1alpha1.DownstreamClusterLabel: key}.String()
 	lw := tmc.ListWatch(r, func(options *metav1.ListOptions) { options.LabelSelector = selector }, told)
 	informer := cache.NewSharedIndexInformer(lw, &object{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	return quiet(informer), nil

@@ -67,7 +67,7 @@ type namespacesDeps struct {
 
 func newNamespaces(d namespacesDeps) (*namespaces, error) {
 	watchErrors, delay := &watchErrors{}, d.delay
-	informer, err := newDownstreamInformer(d.cluster, namespacesGVR, d.target.key, watchErrors.told(sideCluster))
+	informer, err := newDownstreamInformer(d.cluster, namespacesGVR, ourCopies(d.target.key), watchErrors.told(sideCluster))
 	if err != nil {
 		return nil, err
 	}

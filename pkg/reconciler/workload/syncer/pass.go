@@ -273,6 +273,7 @@ func (p *pass) transform(context.Context) error {
 		Namespace:          p.c.downstreamNamespace(p.key),
 		Locator:            p.c.target.locate(p.key.Cluster, p.key.Namespace),
 		AutoscaledReplicas: p.down != nil && p.down.autoscaled,
+		Upsynced:           p.c.upsynced(),
 	})
 	if err != nil {
 		p.problem = &problem{workloadv1alpha1.ReasonInvalidAnnotation, err.Error()}

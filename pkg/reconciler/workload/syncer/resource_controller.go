@@ -36,6 +36,8 @@ type resourceType struct {
 	// servedDownstream: the physical cluster serves it. If not, there is nothing to sync, but what was claimed while it
 	// did is released, and users are told.
 	servedDownstream bool
+	// up: its objects are the cluster's own, and come up.
+	up bool
 }
 
 // The two servers, as named in metrics and conditions.
@@ -56,6 +58,7 @@ type ResourceController struct {
 	writer     *apply.Writer
 	namespaces *namespaces
 	selection  *selection
+	upsynced   func() []schema.GroupResource
 	records    *records
 	recovery   *tmc.Recovery
 	loop       *tmc.Loop[Key]
@@ -66,6 +69,12 @@ type ResourceController struct {
 	progress   *tmc.Watermark
 
 	watchErrors watchErrors
+	// keyOf finds the upstream object that one downstream stands for; ok is false for what stands for none.
+	keyOf func(*object) (key Key, ok bool)
+	// homes are where objects of a logical cluster were last brought up to, and upProblem is why the last one could not be.
+	homes     sync.Map
+	upProblem atomic.Pointer[string]
+
 	// forbidden is set while writes fail for want of a permission.
 	forbidden atomic.Pointer[error]
 	running   atomic.Bool
@@ -105,32 +114,37 @@ type controllerDeps struct {
 	recovery   *tmc.Recovery
 	progress   *tmc.Watermark
 	health     *tmc.Health
+	// upsynced are the resources that the target may bring up.
+	upsynced func() []schema.GroupResource
 }
 
 func newResourceController(rt resourceType, d controllerDeps) (*ResourceController, error) {
 	c := &ResourceController{
 		resourceType: rt, target: d.target, settings: d.settings, feed: d.feed,
-		writer: apply.NewWriter(d.dynamic, rt.gvr), namespaces: d.namespaces, selection: d.selection,
+		writer: apply.NewWriter(d.dynamic, rt.gvr), namespaces: d.namespaces, selection: d.selection, upsynced: d.upsynced,
 		records: newRecords(), clock: d.clock, metrics: d.metrics.forType(rt.gvr.GroupResource()), tracing: d.tracing,
 		kcp: d.kcp, phys: d.phys, recovery: d.recovery, progress: d.progress, since: d.clock.Now(),
 	}
+	process, selector, sources := c.process, ourCopies(d.target.key), d.feed.Sources()
+	c.keyOf = c.downstreamKey
+	if rt.up {
+		process, selector, sources, c.keyOf = c.processUp, upsynced(d.target.key), d.feed.UpSources(), c.upKey
+	}
 	c.loop = tmc.NewLoop(tmc.LoopOptions[Key]{
-		Name: rt.gvr.GroupResource().String(), Workers: d.settings.workers, Process: c.process, Failed: c.noteFailure,
+		Name: rt.gvr.GroupResource().String(), Workers: d.settings.workers, Process: process, Failed: c.noteFailure,
 		Gates: []func(context.Context) error{d.kcp.Wait, d.phys.Wait}, Progress: d.progress, Queues: d.queues, Recovery: d.recovery,
 	})
 	if rt.servedDownstream {
 		var err error
-		if c.downstream, err = newDownstreamInformer(d.cluster, rt.gvr, d.target.key, c.watchErrors.told(sideCluster)); err != nil {
+		if c.downstream, err = newDownstreamInformer(d.cluster, rt.gvr, selector, c.watchErrors.told(sideCluster)); err != nil {
 			return nil, err
 		}
-		handler := c.handler(c.downstreamKey, c.records.markDownstream)
-		enqueue := handler.DeleteFunc
-		handler.DeleteFunc = func(obj any) { c.noteFinished(obj); enqueue(obj) }
+		handler := c.downstreamHandler()
 		if _, err := c.downstream.AddEventHandler(handler); err != nil {
 			return nil, err
 		}
 	}
-	for _, source := range d.feed.Sources() {
+	for _, source := range sources {
 		informer, err := newUpstreamInformer(source, rt.gvr, c.watchErrors.told(sideKCP))
 		if err != nil {
 			return nil, err
@@ -187,7 +201,7 @@ func (c *ResourceController) process(ctx context.Context, key Key) (after time.D
 
 func (c *ResourceController) noteFailure(ctx context.Context, failed tmc.FailedPass[Key]) {
 	c.metrics.retries(string(failed.Category))
-	if failed.Category == tmc.Permission {
+	if failed.Category == tmc.Permission && !c.up { // one workspace says nothing of others
 		c.forbidden.Store(&failed.Err)
 	}
 	tmc.LogFailure[Key](ctx, failed)
@@ -223,7 +237,7 @@ func (c *ResourceController) enqueueAll() {
 		return
 	}
 	for _, obj := range c.downstream.GetStore().List() {
-		if key, ok := c.downstreamKey(obj.(*object)); ok {
+		if key, ok := c.keyOf(obj.(*object)); ok {
 			c.records.distrust(key)
 			c.loop.Add(key, tmc.PriorityBacklog)
 		}
@@ -310,6 +324,25 @@ func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(
 	}
 }
 
+// downstreamHandler is the handler for what the cluster tells.
+func (c *ResourceController) downstreamHandler() cache.ResourceEventHandlerDetailedFuncs {
+	handler := c.handler(c.keyOf, c.records.markDownstream)
+	enqueue := handler.DeleteFunc
+	if c.up {
+		// An object that loses what it comes up by has to go upstream: what it was says where.
+		updated := handler.UpdateFunc
+		handler.UpdateFunc = func(old, obj any) {
+			if _, still := c.keyOf(obj.(*object)); !still {
+				enqueue(old)
+			}
+			updated(old, obj)
+		}
+		return handler
+	}
+	handler.DeleteFunc = func(obj any) { c.noteFinished(obj); enqueue(obj) }
+	return handler
+}
+
 func upstreamKey(o *object) (Key, bool) {
 	return Key{Cluster: logicalcluster.From(o), Namespace: o.Namespace, Name: o.Name}, true
 }
@@ -353,7 +386,7 @@ func (c *ResourceController) lookDownstream(key Key) *object {
 		return nil
 	}
 	o := obj.(*object)
-	if found, ok := c.downstreamKey(o); !ok || found != key {
+	if found, ok := c.keyOf(o); !ok || found != key {
 		return nil
 	}
 	return o
@@ -387,7 +420,7 @@ func (c *ResourceController) downstreamSynced() bool {
 
 // hasCopies reports whether there are copies in a downstream namespace.
 func (c *ResourceController) hasCopies(downstreamNamespace string) bool {
-	if c.downstream == nil {
+	if c.downstream == nil || c.up {
 		return false
 	}
 	objs, err := c.downstream.GetIndexer().ByIndex(cache.NamespaceIndex, downstreamNamespace)
@@ -396,7 +429,7 @@ func (c *ResourceController) hasCopies(downstreamNamespace string) bool {
 
 // wantsCopies reports whether upstream objects in a namespace have or want copies.
 func (c *ResourceController) wantsCopies(cluster logicalcluster.Name, namespace string) bool {
-	if c.downstream == nil {
+	if c.downstream == nil || c.up {
 		return false
 	}
 	for _, o := range c.upstreamIn(cluster, namespace) {

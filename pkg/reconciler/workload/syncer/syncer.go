@@ -255,7 +255,8 @@ func (s *Syncer) serveTarget(ctx context.Context, identifier string) error {
 	defer s.health.Register(tmc.Check{Name: "namespaces", Run: engine.namespaces.healthy})()
 	defer s.health.Register(tmc.Check{Name: "capacity", Run: reporter.checkNodes})()
 	reporter.facts = func() facts { return s.facts(engine) }
-	spec.onChange, engine.seeTarget = engine.Recheck, spec.take
+	spec.onChange, spec.onUpsyncedChange = engine.Recheck, engine.UpsyncedChanged
+	engine.seeTarget = spec.take
 	s.engine.Store(engine)
 	defer s.engine.Store(nil)
 	s.phase.Store(phaseWorking)
@@ -338,7 +339,7 @@ func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget, crds cac
 			orphanGrace: s.config.OrphanGracePeriod, conflictPolicy: s.config.ConflictPolicy,
 		},
 		clock: s.clock, metrics: s.metrics, queues: s.queues, tracing: s.tracing,
-		kcp: s.kcp.Breaker(), phys: s.cluster.Breaker(), recovery: s.recovery, progress: s.progress, health: s.health,
+		kcp: s.kcp.Breaker(), phys: s.cluster.Breaker(), recovery: s.recovery, progress: s.progress, health: s.health, upsynced: spec.upsynced,
 	}, s.config.Filters, s.cluster.Discovery, crds, spec.exports), nil
 }
 

@@ -17,13 +17,14 @@ import (
 type watchedTarget struct {
 	informer cache.SharedIndexInformer
 	uid      string
-	// onChange hears of changes of the APIExports, onExportedChange of those of the exported resources.
-	onChange, onExportedChange func()
+	// onChange hears of changes of the APIExports, onExportedChange of those of the exported resources, onUpsyncedChange of those
+	// of the resources that come up.
+	onChange, onExportedChange, onUpsyncedChange func()
 
 	mu      sync.Mutex
 	current workloadv1alpha1.SyncTarget
 	// urls are those that the feed was made from; followURLs: it was.
-	urls       []string
+	urls       []workloadv1alpha1.VirtualWorkspace
 	followURLs bool
 	// ended receives why the SyncTarget can no longer be served as it was.
 	ended   chan error
@@ -32,7 +33,8 @@ type watchedTarget struct {
 
 func newWatchedTarget(targets *syncTargets, st *workloadv1alpha1.SyncTarget) *watchedTarget {
 	return &watchedTarget{
-		informer: targets.informer(), uid: string(st.UID), onChange: func() {}, onExportedChange: func() {}, current: *st, urls: urlsOf(st),
+		informer: targets.informer(), uid: string(st.UID), onChange: func() {}, onExportedChange: func() {}, onUpsyncedChange: func() {},
+		current: *st, urls: st.Status.VirtualWorkspaces,
 		ended: make(chan error, 1), updated: make(chan struct{}, 1),
 	}
 }
@@ -83,7 +85,8 @@ func (w *watchedTarget) take(st *workloadv1alpha1.SyncTarget) {
 	w.mu.Lock()
 	changed := !slices.Equal(w.current.Spec.SupportedAPIExports, st.Spec.SupportedAPIExports)
 	exported := !slices.Equal(w.current.Spec.ExportedResources, st.Spec.ExportedResources)
-	moved := w.followURLs && !slices.Equal(w.urls, urlsOf(st))
+	upsynced := !slices.Equal(w.current.Spec.UpsyncedResources, st.Spec.UpsyncedResources)
+	moved := w.followURLs && !slices.Equal(w.urls, st.Status.VirtualWorkspaces)
 	w.current = *st
 	w.mu.Unlock()
 	select {
@@ -95,6 +98,9 @@ func (w *watchedTarget) take(st *workloadv1alpha1.SyncTarget) {
 	}
 	if exported {
 		w.onExportedChange()
+	}
+	if upsynced {
+		w.onUpsyncedChange()
 	}
 	if moved {
 		w.end(errFeedChanged)
@@ -125,17 +131,12 @@ func (w *watchedTarget) exports() []workloadv1alpha1.APIExportReference {
 func (w *watchedTarget) exported() []schema.GroupResource {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var all []schema.GroupResource
-	for _, name := range w.current.Spec.ExportedResources {
-		all = append(all, schema.ParseGroupResource(string(name)))
-	}
-	return all
+	return workloadv1alpha1.GroupResources(w.current.Spec.ExportedResources)
 }
 
-func urlsOf(st *workloadv1alpha1.SyncTarget) []string {
-	var urls []string
-	for _, vw := range st.Status.VirtualWorkspaces {
-		urls = append(urls, vw.SyncerURL)
-	}
-	return urls
+// upsynced are the resources that the target may bring up, as of now.
+func (w *watchedTarget) upsynced() []schema.GroupResource {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.current.UpsyncedResources()
 }

@@ -13,7 +13,7 @@ import (
 
 // discover answers what tells of types. It is the same for every logical cluster, so that it does not tell which there are.
 func (s *Server) discover(x *exchange, set *typeSet) error {
-	shown := s.views.shown(set, x.up)
+	shown := x.views.shown(set, x.up)
 	path := x.discovery
 	if path[0] == "version" || path[0] == "openapi" {
 		return s.describe(x, shown)

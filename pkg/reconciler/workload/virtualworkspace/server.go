@@ -34,7 +34,7 @@ type Config struct {
 	CertFile, KeyFile, ClientCAFile string
 	// Provider is the workspace of the APIExports.
 	Provider logicalcluster.Path
-	// Upsynced are the types that targets may sync up, as far as the APIExport has them.
+	// Upsynced are the types that SyncTargets may allow their targets to bring up, as far as the APIExport has them.
 	Upsynced []schema.GroupResource
 	// MaxWatches and MaxRequests are what one target may have open, and under way, at the same time.
 	MaxWatches, MaxRequests int
@@ -58,7 +58,7 @@ type Server struct {
 	metrics      *Metrics
 	upstream     *upstream
 	catalog      *catalog
-	views        views
+	upsynced     sets.Set[schema.GroupResource]
 	access       *access
 	seen         *seen
 	limits       *limits
@@ -95,7 +95,7 @@ func newServer(config Config, deps Deps, u *upstream, r reviewer) *Server {
 	m := deps.Metrics
 	s := &Server{
 		config: config, exportURLs: func() []string { return deps.ExportURLs(workloadv1alpha1.KubernetesExport) }, clock: deps.Clock, metrics: m, upstream: u,
-		catalog: newCatalog(u, deps.Clock), views: views{upsynced: sets.New(config.Upsynced...)},
+		catalog: newCatalog(u, deps.Clock), upsynced: sets.New(config.Upsynced...),
 		access: newAccess(r, deps.Clock, m), seen: newSeen(deps.Clock), logger: klog.Background(),
 		limits: newLimits(config.MaxWatches, config.MaxRequests), events: newEventLimits(deps.Clock),
 	}
@@ -197,6 +197,7 @@ type exchange struct {
 	request
 	query query
 	owner owner
+	views views
 	kind  servedType
 	// shardURL is where the shard serves the APIExport.
 	shardURL string
@@ -271,7 +272,7 @@ func (s *Server) serve(x *exchange) error {
 	if err := errors.Join(verdict.err, wrongPath); err != nil {
 		return err
 	}
-	x.owner = ownerOf(x.request)
+	x.owner, x.views = ownerOf(x.request), viewsOf(s.upsynced, verdict.target)
 	if x.query, err = parseQuery(x.verb, x.in.URL.RawQuery, x.owner); err != nil {
 		return err
 	}
@@ -382,7 +383,7 @@ func (s *Server) findType(x *exchange) error {
 	if !ok {
 		return notServed()
 	}
-	verbs := s.views.accepts(found, x.up)
+	verbs := x.views.accepts(found, x.up)
 	switch {
 	case len(verbs) == 0:
 		return notServed()

@@ -61,7 +61,7 @@ func serveViews(t *testing.T, shards ...string) (*Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newServer(Config{MaxWatches: 5, MaxRequests: 5, Upsynced: DefaultUpsynced()}, Deps{
+	s := newServer(Config{MaxWatches: 5, MaxRequests: 5, Upsynced: workloadv1alpha1.ClusterMadeResources()}, Deps{
 		ExportURLs: func(string) []string { return shards }, Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clock.RealClock{},
 	}, u, supporting{&fakeReviews{user: account("2x4jqf"), allowed: true, uid: "u"}})
 	t.Cleanup(s.stop)

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
@@ -172,10 +173,18 @@ var (
 	statusVerbs    = sets.New(verbPatch, verbUpdate)
 )
 
-// views are what the two views have in them.
+// views are what the two views of a target have in them.
 type views struct {
-	// upsynced are the types that targets may sync up.
-	upsynced sets.Set[schema.GroupResource]
+	// upsynced are the types that some target may bring up, and allowed those that this one may.
+	upsynced, allowed sets.Set[schema.GroupResource]
+}
+
+// viewsOf are those of a target: it brings up what both the operator of the manager and its own allow.
+func viewsOf(upsynced sets.Set[schema.GroupResource], target *workloadv1alpha1.SyncTarget) views {
+	return views{
+		upsynced: upsynced.Union(sets.New(workloadv1alpha1.ClusterMadeResources()...)),
+		allowed:  upsynced.Intersection(sets.New(target.UpsyncedResources()...)),
+	}
 }
 
 // accepts says which verbs a view serves for a type; none for a type that it does not serve at all.
@@ -190,19 +199,12 @@ func (v views) accepts(t servedType, up bool) sets.Set[string] {
 		return served.Intersection(eventVerbs)
 	case gr == namespaces:
 		return served.Intersection(namespaceVerbs)
-	case up && v.upsynced.Has(gr):
+	case up && v.allowed.Has(gr):
 		return served.Intersection(upVerbs)
 	case up || v.upsynced.Has(gr) || !served.HasAll(verbGet, verbList, verbWatch):
 		return nil
 	}
 	return served.Intersection(downVerbs)
-}
-
-// DefaultUpsynced are the types that a physical cluster makes by itself for what it runs.
-func DefaultUpsynced() []schema.GroupResource {
-	return []schema.GroupResource{
-		{Resource: "pods"}, {Resource: "endpoints"}, {Group: "discovery.k8s.io", Resource: "endpointslices"}, {Resource: "persistentvolumes"},
-	}
 }
 
 // shown are the types of a view, in the order of their names.

@@ -196,7 +196,7 @@ func (s *Server) aboutWhat(x *exchange, said corev1.Event) (facts, error) {
 		return facts{}, err
 	}
 	kind, ok := set.ofKind(gv.WithKind(ref.Kind))
-	if !ok || !s.views.accepts(kind, false).Has(verbPatch) || kind.Namespaced != (ref.Namespace != "") {
+	if !ok || !x.views.accepts(kind, false).Has(verbPatch) || kind.Namespaced != (ref.Namespace != "") {
 		return facts{}, denied(reasonNotAssigned, "the Event is about nothing that this target has")
 	}
 	about := *x

@@ -26,6 +26,8 @@ type Object struct {
 	// Shared: its replicas are shared by the targets that it is on.
 	Shared   bool
 	Replicas *int64
+	// Made: it is of a resource that clusters bring up and that is assigned to none.
+	Made bool
 }
 
 // Target is what is known of a target that the object, or the plan of its namespace, names.
@@ -36,6 +38,8 @@ type Target struct {
 	Silent string
 	// Claims: its syncer syncs the object's type, and so takes a claim off again.
 	Claims bool
+	// Forbids: the target may not bring up objects of the resource.
+	Forbids bool
 	// ByHand: no Placement ever chose it for the object's namespace. Whoever assigned the object there sees to it.
 	ByHand bool
 }
@@ -77,6 +81,8 @@ const (
 	Return Verb = "Return"
 	// Tell that the target is silent, or that it no longer is.
 	Tell Verb = "Tell"
+	// Remove the object, which a target has brought up.
+	Remove Verb = "Remove"
 	// Tidy up what has no meaning any more.
 	Tidy Verb = "Tidy"
 )
@@ -93,7 +99,9 @@ type Decision struct {
 	Labels, Annotations map[string]any // nil removes
 	// Finalizers replace those of the object unless nil.
 	Finalizers []string
-	Acts       []Act
+	// Remove: the object is to be deleted after that.
+	Remove bool
+	Acts   []Act
 	// Staying are the targets that the object is on afterwards and is to be on, sorted; Moving that others are not left yet.
 	Staying []string
 	Moving  bool
@@ -103,6 +111,11 @@ type Decision struct {
 
 // Writes reports whether there is anything to write.
 func (d *Decision) Writes() bool {
+	return d.Remove || d.Patches()
+}
+
+// Patches reports whether there is anything to change of the object itself.
+func (d *Decision) Patches() bool {
 	return len(d.Labels) > 0 || len(d.Annotations) > 0 || d.Finalizers != nil
 }
 
@@ -169,6 +182,10 @@ func (d *draft) decide(key string, target Target) {
 	wanted := d.Belongs && slices.Contains(d.Wanted, key)
 
 	switch {
+	case d.Object.Made && state == string(workloadv1alpha1.StateUpsync) && target.Deleted:
+		d.remove(key, "its SyncTarget does not exist any more")
+	case d.Object.Made && state == string(workloadv1alpha1.StateUpsync) && target.Forbids:
+		d.remove(key, "its SyncTarget may not bring up this resource any more")
 	case target.Deleted:
 		d.forget(key)
 		d.did(key, Release, "its SyncTarget does not exist any more")
@@ -266,14 +283,30 @@ func (d *draft) forget(key string) {
 		d.Labels[workloadv1alpha1.StateLabel(key)] = nil
 	}
 	d.drop(append(targetsOwn(key), workloadv1alpha1.SoftFinalizersAnnotation(key), workloadv1alpha1.SpecDiffAnnotation(key))...)
-	if finalizer := workloadv1alpha1.SyncerFinalizer(key); slices.Contains(d.Object.Finalizers, finalizer) {
-		d.Finalizers = slices.DeleteFunc(d.finalizers(), func(f string) bool { return f == finalizer })
-	}
+	d.dropClaim(key)
 }
 
 // targetsOwn are the annotations that have a meaning only while an object is on the target. Others may be there before.
 func targetsOwn(key string) []string {
-	return []string{workloadv1alpha1.DeletionAnnotation(key), workloadv1alpha1.StatusAnnotation(key), workloadv1alpha1.ConditionsAnnotation(key)}
+	return []string{
+		workloadv1alpha1.DeletionAnnotation(key), workloadv1alpha1.StatusAnnotation(key), workloadv1alpha1.ConditionsAnnotation(key),
+		workloadv1alpha1.SyncerViewAnnotation(key),
+	}
+}
+
+// remove has an object deleted that a target brought up. It keeps the label, by which it is found again, until it is gone.
+func (d *draft) remove(key, why string) {
+	d.dropClaim(key)
+	d.Remove = d.Remove || !d.Object.Deleting
+	if d.Writes() {
+		d.did(key, Remove, why)
+	}
+}
+
+func (d *draft) dropClaim(key string) {
+	if finalizer := workloadv1alpha1.SyncerFinalizer(key); slices.Contains(d.Object.Finalizers, finalizer) {
+		d.Finalizers = slices.DeleteFunc(d.finalizers(), func(f string) bool { return f == finalizer })
+	}
 }
 
 // tidy removes annotations that remained of a target that the object has left.

@@ -189,6 +189,28 @@ func TestNext(t *testing.T) {
 			want: `labels: {state-b: null}, finalizers: []`, acts: "b Release, c Release",
 		},
 		{
+			what:   "what such a target brought up of what clusters make is removed, and keeps the label until it is gone",
+			object: `made: true, labels: {state-b: Upsync}, finalizers: [mine, claim-b]`,
+			change: func(o *Observed) { o.Belongs, o.Targets["b"] = false, Target{Deleted: true} },
+			want:   `finalizers: [mine]`, acts: "b Remove",
+		},
+		{
+			what:   "so is what a target may not bring up any more",
+			object: `made: true, labels: {state-b: Upsync}, finalizers: [claim-b]`,
+			change: func(o *Observed) { o.Belongs, o.Targets["b"] = false, Target{Forbids: true} },
+			want:   `finalizers: []`, acts: "b Remove",
+		},
+		{
+			what:   "what it may bring up is left alone",
+			object: `made: true, labels: {state-b: Upsync}, finalizers: [claim-b]`,
+			change: func(o *Observed) { o.Belongs = false },
+		},
+		{
+			what:   "and so is what only looks as if it had been brought up",
+			object: `labels: {state-b: Upsync}, finalizers: [claim-b]`,
+			change: func(o *Observed) { o.Belongs, o.Targets["b"] = false, Target{Forbids: true} },
+		},
+		{
 			what:   "a deleted target is not assigned to, whoever still wants that",
 			object: `labels: {state-a: Sync}, finalizers: [claim-a]`,
 			change: func(o *Observed) { o.Wanted, o.Targets["a"] = []string{"a", "b"}, Target{Deleted: true} },
@@ -338,8 +360,8 @@ func patchOf(t *testing.T, d *Decision) map[string]any {
 	}
 	delete(patch.Metadata, "uid")
 	delete(patch.Metadata, "resourceVersion")
-	if (len(patch.Metadata) > 0) != d.Writes() {
-		t.Errorf("says that it writes: %t", d.Writes())
+	if (len(patch.Metadata) > 0) != d.Patches() {
+		t.Errorf("says that it patches: %t", d.Patches())
 	}
 	return patch.Metadata
 }
@@ -381,7 +403,7 @@ func FuzzNext(f *testing.F) {
 		d := Next(o)
 		checkDecision(t, o, d)
 		o.Object = carriedOut(o.Object, d)
-		if again := Next(o); again.Writes() {
+		if again := Next(o); again.Writes() && !d.Remove {
 			t.Fatalf("after %+v the object %+v needs %+v", d, o.Object, again)
 		}
 	})
@@ -397,14 +419,14 @@ func observationOf(bits uint64) Observed {
 		o.StraySince = noon
 	}
 	o.Object = Object{
-		Labels: map[string]string{}, Annotations: map[string]string{}, Deleting: bit(), Finished: bit(), Workload: bit(), Shared: bit(), Replicas: new(int64(bits & 7)),
+		Labels: map[string]string{}, Annotations: map[string]string{}, Deleting: bit(), Finished: bit(), Workload: bit(), Shared: bit(), Made: bit(), Replicas: new(int64(bits & 7)),
 	}
 	for _, key := range []string{"a", "b", "c"} {
 		if bit() {
 			o.Wanted = append(o.Wanted, key)
 		}
 		if bits&3 != 0 {
-			target := Target{Deleted: bits&15 == 1, Claims: bit()}
+			target := Target{Deleted: bits&15 == 1, Claims: bit(), Forbids: bit()}
 			if bit() {
 				target.Silent = silence
 			}
@@ -438,7 +460,7 @@ func checkDecision(t *testing.T, o Observed, d Decision) {
 	for key := range map[string]bool{"a": true, "b": true, "c": true} {
 		target, known := o.Targets[key]
 		claim := workloadv1alpha1.SyncerFinalizer(key)
-		if slices.Contains(o.Object.Finalizers, claim) && d.Finalizers != nil && !slices.Contains(d.Finalizers, claim) && !target.Deleted {
+		if slices.Contains(o.Object.Finalizers, claim) && d.Finalizers != nil && !slices.Contains(d.Finalizers, claim) && !target.Deleted && !(o.Object.Made && target.Forbids) {
 			t.Fatalf("the claim of %s was taken off: %+v %+v", key, o, d)
 		}
 		label, set := d.Labels[workloadv1alpha1.StateLabel(key)]

@@ -27,7 +27,9 @@ import (
 
 // Feed is a set of sources and the rule by which their objects belong to the target.
 type Feed struct {
-	sources  []*Source
+	sources []*Source
+	// up are where the objects are that the target itself brings up.
+	up       []*Source
 	key      string
 	assigned bool
 }
@@ -38,43 +40,70 @@ func NewWorkspace(base *rest.Config, cluster logicalcluster.Name, key string) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Feed{sources: []*Source{source}, key: key}, nil
+	up := *source
+	up.selector = selects(key, workloadv1alpha1.StateUpsync)
+	return &Feed{sources: []*Source{source}, up: []*Source{&up}, key: key}, nil
 }
 
-// NewViews feeds what the target's own virtual workspaces show, one per kcp shard. The credentials are those of base.
-func NewViews(base *rest.Config, urls []string, key string) (*Feed, error) {
-	f, err := NewAssigned(base, urls, key)
-	if err != nil {
-		return nil, err
-	}
-	for _, source := range f.sources {
+// NewViews feeds what the target's own virtual workspaces show, one of each kind per kcp shard. The credentials are those of
+// base.
+func NewViews(base *rest.Config, views []workloadv1alpha1.VirtualWorkspace, key string) (*Feed, error) {
+	f := &Feed{key: key, assigned: true}
+	for _, view := range views {
+		source, err := newWildcard(base, view.SyncerURL, selects(key, workloadv1alpha1.StateSync))
+		if err != nil {
+			return nil, err
+		}
 		source.view = true
+		f.sources = append(f.sources, source)
+		if view.UpsyncerURL == "" {
+			continue
+		}
+		if source, err = newWildcard(base, view.UpsyncerURL, selects(key, workloadv1alpha1.StateUpsync)); err != nil {
+			return nil, err
+		}
+		source.view = true
+		f.up = append(f.up, source)
 	}
 	return f, nil
+}
+
+// selects is the selector of what the target has in that state.
+func selects(key string, state workloadv1alpha1.State) string {
+	return labels.Set{workloadv1alpha1.StateLabel(key): string(state)}.String()
 }
 
 // NewAssigned feeds the objects of all workspaces whose state label says Sync for the target's key.
 // The credentials are those of base; each URL is the virtual workspace of an APIExport, one per kcp shard.
 func NewAssigned(base *rest.Config, urls []string, key string) (*Feed, error) {
 	f := &Feed{key: key, assigned: true}
-	selector := labels.Set{workloadv1alpha1.StateLabel(key): string(workloadv1alpha1.StateSync)}.String()
 	for _, address := range urls {
-		if _, err := url.ParseRequestURI(address); err != nil {
-			return nil, fmt.Errorf("virtual workspace URL %q: %w", address, err)
-		}
-		config := rest.CopyConfig(base)
-		config.Host = strings.TrimSuffix(address, "/")
-		source, err := newSource(config, logicalcluster.Wildcard, selector)
+		source, err := newWildcard(base, address, selects(key, workloadv1alpha1.StateSync))
 		if err != nil {
 			return nil, err
 		}
-		f.sources = append(f.sources, source)
+		up := *source
+		up.selector = selects(key, workloadv1alpha1.StateUpsync)
+		f.sources, f.up = append(f.sources, source), append(f.up, &up)
 	}
 	return f, nil
 }
 
+// newWildcard is a source with the objects of all workspaces at the address.
+func newWildcard(base *rest.Config, address, selector string) (*Source, error) {
+	if _, err := url.ParseRequestURI(address); err != nil {
+		return nil, fmt.Errorf("virtual workspace URL %q: %w", address, err)
+	}
+	config := rest.CopyConfig(base)
+	config.Host = strings.TrimSuffix(address, "/")
+	return newSource(config, logicalcluster.Wildcard, selector)
+}
+
 // Sources are where to watch; their number does not change.
 func (f *Feed) Sources() []*Source { return f.sources }
+
+// UpSources are where the objects are that the target brings up; none if there is no such place.
+func (f *Feed) UpSources() []*Source { return f.up }
 
 // Selects reports whether an object with these labels belongs to the target, filters aside.
 func (f *Feed) Selects(objectLabels map[string]string) bool {

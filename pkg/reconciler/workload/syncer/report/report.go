@@ -1,5 +1,6 @@
 // Package report is the only writer to the tenants' objects: the claim, the status, the conditions of what cannot be
-// synced, and Events. It never writes a spec. What to write is decided elsewhere.
+// synced, and Events. It never writes a spec, but of the objects that the target itself brings up. What to write is decided
+// elsewhere.
 //
 // A write to kcp costs some fifteen times a write to a kube-apiserver, so every function here sends one request or none.
 package report

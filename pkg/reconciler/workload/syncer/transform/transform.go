@@ -30,6 +30,8 @@ type Input struct {
 	Locator workloadv1alpha1.NamespaceLocator
 	// AutoscaledReplicas: an autoscaler owns spec.replicas.
 	AutoscaledReplicas bool
+	// Upsynced are the resources that the target may bring up.
+	Upsynced []schema.GroupResource
 }
 
 // Desired is the copy that shall exist downstream: every field that we own, and no other. Its metadata, labels and
@@ -87,6 +89,8 @@ var steps = []step{
 	{"leaving aggregated rules to the controller", is(clusterRoles), dropAggregatedRules},
 	// After the spec-diff, which may set replicas as well.
 	{"leaving replicas to the autoscaler", isAutoscaled, dropReplicas},
+	// After the spec-diff, and after names of kcp were dropped: it sets such names, which nobody else may.
+	{"having what is derived come up", hasDerived, bringUpDerived},
 	// Last: nothing above can remove or forge the mark.
 	{"marking as ours", always, mark},
 }
