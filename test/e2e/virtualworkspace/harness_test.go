@@ -136,6 +136,9 @@ func (w *world) exportURLs(t testing.TB) (urls []string) {
 // maxWatches is what the tests' server lets one target have open.
 const maxWatches = 25
 
+// upsynced are what the tests' server lets SyncTargets allow: what clusters make, and a type of the tests' own.
+var upsynced = []string{"pods", "endpoints", "endpointslices.discovery.k8s.io", "persistentvolumes", gadgetsName}
+
 var serving = regexp.MustCompile(`"Serving" server="([-\w]+)" address="([^"]+)"`)
 
 // manager is a ServiceAccount of the provider with the roles that the manager is documented to need, and nothing else.
@@ -169,7 +172,7 @@ func (w *world) startServer(t testing.TB, flags ...string) {
 			"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0", "--virtual-workspace-port=0",
 			"--virtual-workspace-cert-file=" + w.cert.CertFile, "--virtual-workspace-key-file=" + w.cert.KeyFile,
 			"--virtual-workspace-client-ca-file=" + clientCA, "-v=4",
-			"--virtual-workspace-max-watches=" + strconv.Itoa(maxWatches), "--upsync-resources=pods,endpoints",
+			"--virtual-workspace-max-watches=" + strconv.Itoa(maxWatches), "--upsync-resources=" + strings.Join(upsynced, ","),
 		}, flags...),
 	}))(t)
 	env.Eventually(t, soon, func() error {

@@ -38,22 +38,28 @@ func TestA46SyncerWithNothingButItsView(t *testing.T) {
 
 	cluster := w.env.Cluster(clusterName)
 	down := must(dynamic.NewForConfig(cluster.AdminConfig()))(t)
-	syncer := must(w.env.Start(t.Context(), env.Command{
+	b := &bringing{t: t, w: w, tenant: tenant, east: east, down: down}
+	b.prepare()
+	command := env.Command{
 		Name: "syncer", Path: must(w.env.Build(t.Context(), "./cmd/workload-syncer"))(t),
 		Args: []string{
 			"--kcp-kubeconfig=" + must(w.env.Kubeconfig(w.trusting(account)))(t), "--cluster-kubeconfig=" + must(w.env.Kubeconfig(cluster.AdminConfig()))(t),
 			"--sync-target-workspace=" + string(home.Cluster), "--sync-target-name=east", "--sync-target-uid=" + string(east.st.UID), "--feed=assigned",
 			"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0", "--leader-elect=false", "--heartbeat-period=5s",
-			"--namespace-clean-delay=1s", "--orphan-grace-period=1s", "--resource-filters=deployments.apps,configmaps,secrets", "-v=4",
+			"--namespace-clean-delay=1s", "--orphan-grace-period=1s", "--resource-filters=deployments.apps,configmaps,secrets,services," + strings.Join(upsynced, ","), "-v=4",
 		},
-	}))(t)
-	t.Cleanup(func() {
+	}
+	syncer := must(w.env.Start(t.Context(), command))(t)
+	stop := func() {
 		syncer.Signal(syscall.SIGTERM)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if _, err := syncer.Wait(ctx); err != nil {
 			syncer.Kill()
 		}
+	}
+	t.Cleanup(func() {
+		stop()
 		if t.Failed() {
 			t.Logf("the end of the syncer's log:\n%s\nof the server's:\n%s", syncer.Tail(60), w.server.Tail(40))
 		}
@@ -63,6 +69,7 @@ func TestA46SyncerWithNothingButItsView(t *testing.T) {
 		ClusterName: string(tenant.Cluster), Namespace: "web",
 	}.DownstreamNamespace()
 	t.Cleanup(func() { _ = down.Resource(namespaces).Delete(context.Background(), namespace, metav1.DeleteOptions{}) })
+	b.namespace = namespace
 
 	await := func(check func(*unstructured.Unstructured) error, name string) {
 		t.Helper()
@@ -124,6 +131,13 @@ func TestA46SyncerWithNothingButItsView(t *testing.T) {
 		}
 		return nil
 	})
+
+	b.comesUp()
+	before := b.versions()
+	stop()
+	syncer = must(w.env.Start(t.Context(), command))(t)
+	b.stays(before)
+	b.goes()
 
 	// Deleted upstream, an object goes when its copy has.
 	if err := tenant.of(deployments, "web").Delete(t.Context(), "app", metav1.DeleteOptions{}); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,43 +18,63 @@ import (
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
-var pods = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+var (
+	pods           = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	services       = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	endpoints      = schema.GroupVersionResource{Version: "v1", Resource: "endpoints"}
+	volumes        = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumes"}
+	endpointSlices = schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
+	gadgets        = schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "gadgets"}
+	crds           = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+)
 
-// servePods adds pods to the provider's APIExport: kcp itself serves none.
-func (w *world) servePods(t *testing.T) {
+// gadgets are a type that a physical cluster has for itself, with a status subresource on both sides.
+const (
+	gadgetsName   = "gadgets.example.com"
+	gadgetsNames  = `{kind: Gadget, listKind: GadgetList, plural: gadgets, singular: gadget}`
+	gadgetVersion = `{name: v1, served: true, storage: true, subresources: {status: {}}, schema: SCHEMA}`
+	gadgetSchema  = `{type: object, properties: {spec: {type: object, x-kubernetes-preserve-unknown-fields: true}, status: {type: object, x-kubernetes-preserve-unknown-fields: true}}}`
+)
+
+var gadgetsServed sync.Once
+
+// serveGadgets adds them to the provider's APIExport, for all tests.
+func (w *world) serveGadgets(t *testing.T) {
 	t.Helper()
-	provider := must(dynamic.NewForConfig(w.kcp.WorkspaceConfig(w.provider)))(t)
-	apis := schema.GroupVersion{Group: "apis.kcp.io", Version: "v1alpha1"}
-	u := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal([]byte(`
-apiVersion: apis.kcp.io/v1alpha1
-kind: APIResourceSchema
-metadata: {name: test.pods.core}
-spec:
-  group: ""
-  names: {kind: Pod, listKind: PodList, plural: pods, singular: pod}
-  scope: Namespaced
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    subresources: {status: {}}
-    schema: {type: object, properties: {spec: {type: object, x-kubernetes-preserve-unknown-fields: true}, status: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
-`), &u.Object); err != nil {
-		t.Fatal(err)
-	}
-	must(provider.Resource(apis.WithResource("apiresourceschemas")).Create(t.Context(), u, metav1.CreateOptions{}))(t)
-	exports := provider.Resource(schema.GroupVersionResource{Group: "apis.kcp.io", Version: "v1alpha2", Resource: "apiexports"})
-	env.Eventually(t, soon, func() error {
-		export := must(exports.Get(t.Context(), workloadv1alpha1.KubernetesExport, metav1.GetOptions{}))(t)
-		resources, _, _ := unstructured.NestedSlice(export.Object, "spec", "resources")
-		resources = append(resources, map[string]any{"group": "", "name": "pods", "schema": "test.pods.core", "storage": map[string]any{"crd": map[string]any{}}})
-		if err := unstructured.SetNestedSlice(export.Object, resources, "spec", "resources"); err != nil {
+	gadgetsServed.Do(func() {
+		provider := must(dynamic.NewForConfig(w.kcp.WorkspaceConfig(w.provider)))(t)
+		apis := schema.GroupVersion{Group: "apis.kcp.io", Version: "v1alpha1"}
+		u := parsed(t, `{apiVersion: apis.kcp.io/v1alpha1, kind: APIResourceSchema, metadata: {name: test.`+gadgetsName+`},
+		  spec: {group: example.com, names: `+gadgetsNames+`, scope: Namespaced, versions: [`+strings.Replace(gadgetVersion, "SCHEMA", gadgetSchema, 1)+`]}}`)
+		must(provider.Resource(apis.WithResource("apiresourceschemas")).Create(t.Context(), u, metav1.CreateOptions{}))(t)
+		exports := provider.Resource(schema.GroupVersionResource{Group: "apis.kcp.io", Version: "v1alpha2", Resource: "apiexports"})
+		env.Eventually(t, soon, func() error {
+			export := must(exports.Get(t.Context(), workloadv1alpha1.KubernetesExport, metav1.GetOptions{}))(t)
+			resources, _, _ := unstructured.NestedSlice(export.Object, "spec", "resources")
+			resources = append(resources, map[string]any{"group": "example.com", "name": "gadgets", "schema": "test." + gadgetsName, "storage": map[string]any{"crd": map[string]any{}}})
+			if err := unstructured.SetNestedSlice(export.Object, resources, "spec", "resources"); err != nil {
+				return err
+			}
+			_, err := exports.Update(t.Context(), export, metav1.UpdateOptions{})
 			return err
-		}
-		_, err := exports.Update(t.Context(), export, metav1.UpdateOptions{})
-		return err
+		})
 	})
+}
+
+// parsed reads an object of YAML.
+func parsed(t testing.TB, text string) *unstructured.Unstructured {
+	t.Helper()
+	u := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return u
+}
+
+// bringsUp has the target bring up these types too.
+func (t *target) bringsUp(names ...string) {
+	t.ws.t.Helper()
+	t.ws.merge(targets, "", t.st.Name, fmt.Sprintf(`{spec: {upsyncedResources: [%s]}}`, strings.Join(names, ", ")))
 }
 
 // What a physical cluster makes by itself comes up: into namespaces that it serves, marked as its own, and with nothing of
@@ -61,14 +82,15 @@ spec:
 func TestA47Upsync(t *testing.T) {
 	t.Parallel()
 	s := onStage(t)
-	s.w.servePods(t)
+	s.w.serveGadgets(t)
+	s.east.bringsUp("pods", gadgetsName)
 	upsynced := workloadv1alpha1.StateLabel(s.east.key) + `: Upsync`
 	pod := func(name, labels, more string) string {
-		return string(must(yaml.YAMLToJSON([]byte(fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %s, labels: {%s}%s}, spec: {nodeName: n}}`, name, labels, more))))(t))
+		return string(must(yaml.YAMLToJSON([]byte(fmt.Sprintf(`{apiVersion: example.com/v1, kind: Gadget, metadata: {name: %s, labels: {%s}%s}, spec: {nodeName: n}}`, name, labels, more))))(t))
 	}
-	c, up := s.east.client(t), s.east.url("upsyncer")+string(s.tenant.Cluster)+"/api/v1/namespaces/"
+	c, up := s.east.client(t), s.east.url("upsyncer")+string(s.tenant.Cluster)+"/apis/example.com/v1/namespaces/"
 	create := func(namespace, body string) reply {
-		return c.do(http.MethodPost, up+namespace+"/pods", "application/json", body)
+		return c.do(http.MethodPost, up+namespace+"/gadgets", "application/json", body)
 	}
 	env.Eventually(t, until, func() error { // kcp takes the type up in every bound workspace
 		if r := create("web", pod("own", upsynced, ", annotations: {workload.kcp.io/rv: '5'}")); r.code != 201 {
@@ -98,13 +120,13 @@ func TestA47Upsync(t *testing.T) {
 			t.Errorf("a pod %s is answered %d %s", what, r.code, r.body)
 		}
 	}
-	if r := c.do(http.MethodPost, up+"web/secrets", "application/json", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","labels":{`+`"`+workloadv1alpha1.StateLabel(s.east.key)+`":"Upsync"}}}`); r.code != 404 {
+	if r := c.do(http.MethodPost, s.east.url("upsyncer")+string(s.tenant.Cluster)+"/api/v1/namespaces/web/secrets", "application/json", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","labels":{`+`"`+workloadv1alpha1.StateLabel(s.east.key)+`":"Upsync"}}}`); r.code != 404 {
 		t.Errorf("a Secret is answered %d %s", r.code, r.body)
 	}
 
 	// Others put something on it, which the target neither sees nor takes off.
-	s.tenant.merge(pods, "web", "own", `metadata: {finalizers: [keep.example.com/x], annotations: {`+workloadv1alpha1.SummarizingAnnotation+`: "x"}, labels: {internal.kcp.io/mark: a}}`)
-	own := up + "web/pods/own"
+	s.tenant.merge(gadgets, "web", "own", `metadata: {finalizers: [keep.example.com/x], annotations: {`+workloadv1alpha1.SummarizingAnnotation+`: "x"}, labels: {internal.kcp.io/mark: a}}`)
+	own := up + "web/gadgets/own"
 	shown := c.get(own).shownAs()
 	if len(shown.GetFinalizers()) > 0 || len(shown.GetLabels()) != 1 {
 		t.Errorf("the target sees %v", shown.Object["metadata"])
@@ -121,34 +143,44 @@ func TestA47Upsync(t *testing.T) {
 	if r := c.do(http.MethodPut, own, "application/json", strings.Replace(pod("own", upsynced, ""), `"metadata":{`, `"metadata":{"resourceVersion":"1",`, 1)); r.code != 409 {
 		t.Errorf("an old version is answered %d %s", r.code, r.body)
 	}
-	stored := s.tenant.get(pods, "web", "own")
+	stored := s.tenant.get(gadgets, "web", "own")
 	phase, _, _ := nested(stored.Object, "status", "phase")
 	if phase != "Running" || stored.GetLabels()["app"] != "web" || stored.GetLabels()["internal.kcp.io/mark"] != "a" || len(stored.GetFinalizers()) != 1 ||
 		stored.GetAnnotations()[workloadv1alpha1.SummarizingAnnotation] != "x" || stored.GetAnnotations()[workloadv1alpha1.UpsyncedVersionAnnotation] != "6" {
 		t.Errorf("it is stored as %v", stored.Object)
 	}
 
+	// A SyncTarget that does not allow the type has no such view, and neither has one that allows what the operator does not.
+	if r := s.west.client(t).do(http.MethodPost, s.west.url("upsyncer")+string(s.tenant.Cluster)+"/apis/example.com/v1/namespaces/web/gadgets", "application/json",
+		pod("x", workloadv1alpha1.StateLabel(s.west.key)+": Upsync", "")); r.code != 404 {
+		t.Errorf("what its SyncTarget does not allow is answered %d %s", r.code, r.body)
+	}
+	greedy := s.home.newTarget("wants-secrets")
+	greedy.bringsUp("secrets", "deployments.apps")
+	if r := greedy.client(t).get(greedy.url("upsyncer") + "*/api/v1/secrets"); r.code != 404 {
+		t.Errorf("what the operator does not allow is answered %d %s", r.code, r.body)
+	}
 	for what, r := range map[string]reply{
-		"another target's view of it":     s.west.client(t).get(s.west.url("upsyncer") + string(s.tenant.Cluster) + "/api/v1/namespaces/web/pods/own"),
-		"a deletion by another target":    s.west.client(t).do(http.MethodDelete, s.west.url("upsyncer")+string(s.tenant.Cluster)+"/api/v1/namespaces/web/pods/own", "", ""),
-		"the down-sync view of it":        c.get(s.east.url("syncer") + string(s.tenant.Cluster) + "/api/v1/namespaces/web/pods/own"),
-		"a down-synced object, from here": c.get(up + "web/secrets/for-east"),
+		"another target's view of it":     s.west.client(t).get(s.west.url("upsyncer") + string(s.tenant.Cluster) + "/apis/example.com/v1/namespaces/web/gadgets/own"),
+		"a deletion by another target":    s.west.client(t).do(http.MethodDelete, s.west.url("upsyncer")+string(s.tenant.Cluster)+"/apis/example.com/v1/namespaces/web/gadgets/own", "", ""),
+		"the down-sync view of it":        c.get(s.east.url("syncer") + string(s.tenant.Cluster) + "/apis/example.com/v1/namespaces/web/gadgets/own"),
+		"a down-synced object, from here": c.get(s.east.url("upsyncer") + string(s.tenant.Cluster) + "/api/v1/namespaces/web/secrets/for-east"),
 	} {
 		if r.code != 404 {
 			t.Errorf("%s is answered %d %s", what, r.code, r.body)
 		}
 	}
-	if r := c.get(s.east.url("upsyncer") + "*/api/v1/pods"); r.code != 200 || len(r.names()) != 1 {
+	if r := c.get(s.east.url("upsyncer") + "*/apis/example.com/v1/gadgets"); r.code != 200 || len(r.names()) != 1 {
 		t.Errorf("the list is %d %v", r.code, r.names())
 	}
-	s.tenant.merge(pods, "web", "own", `metadata: {finalizers: null}`)
+	s.tenant.merge(gadgets, "web", "own", `metadata: {finalizers: null}`)
 	if r := c.do(http.MethodDelete, own, "application/json", `{"preconditions":{"uid":"other"}}`); r.code != 409 {
 		t.Errorf("a deletion of another one is answered %d %s", r.code, r.body)
 	}
 	if r := c.do(http.MethodDelete, own, "", ""); r.code != 200 {
 		t.Errorf("the deletion is answered %d %s", r.code, r.body)
 	}
-	if _, err := s.tenant.of(pods, "web").Get(context.Background(), "own", metav1.GetOptions{}); err == nil {
+	if _, err := s.tenant.of(gadgets, "web").Get(context.Background(), "own", metav1.GetOptions{}); err == nil {
 		t.Error("it is still there")
 	}
 }
