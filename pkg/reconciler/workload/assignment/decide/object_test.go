@@ -460,7 +460,7 @@ func checkDecision(t *testing.T, o Observed, d Decision) {
 	for key := range map[string]bool{"a": true, "b": true, "c": true} {
 		target, known := o.Targets[key]
 		claim := workloadv1alpha1.SyncerFinalizer(key)
-		if slices.Contains(o.Object.Finalizers, claim) && d.Finalizers != nil && !slices.Contains(d.Finalizers, claim) && !target.Deleted && !(o.Object.Made && target.Forbids) {
+		if slices.Contains(o.Object.Finalizers, claim) && d.Finalizers != nil && !slices.Contains(d.Finalizers, claim) && !target.Deleted && (!o.Object.Made || !target.Forbids) {
 			t.Fatalf("the claim of %s was taken off: %+v %+v", key, o, d)
 		}
 		label, set := d.Labels[workloadv1alpha1.StateLabel(key)]

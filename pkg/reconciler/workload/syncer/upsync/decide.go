@@ -108,7 +108,7 @@ func Next(o Observed) Decision {
 
 // follow keeps what is upstream in step. The first change goes up at once, further ones together.
 func follow(o Observed) Decision {
-	why := ""
+	var why string
 	switch {
 	case o.Upstream.Version != o.Downstream.Version:
 		why = "it changed downstream"
