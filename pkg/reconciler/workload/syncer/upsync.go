@@ -79,7 +79,7 @@ func (p *upPass) run(ctx context.Context) error {
 		stepCtx, end := p.c.startSpan(ctx, s.name)
 		err := s.run(p, stepCtx)
 		end(err)
-		p.c.metrics.step(s.name, time.Since(start))
+		p.c.metrics.step(stepCtx, s.name, time.Since(start))
 		if err != nil || p.settled {
 			return err
 		}
@@ -266,7 +266,7 @@ func (p *upPass) update(ctx context.Context, w *report.Writer, seen metav1.Objec
 		return err
 	}
 	if !p.record.downSeen.IsZero() {
-		p.c.metrics.lag(directionUp, p.c.clock.Since(p.record.downSeen))
+		p.c.metrics.lag(ctx, directionUp, p.c.clock.Since(p.record.downSeen))
 		p.record.downSeen = time.Time{}
 	}
 	return nil
