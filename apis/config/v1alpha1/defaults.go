@@ -29,6 +29,7 @@ func NewSyncerConfiguration() *SyncerConfiguration {
 		},
 		HeartbeatPeriod: duration(20 * time.Second),
 		Serving:         newServing(),
+		Tracing:         defaultTracing(),
 		Recovery:        Recovery{Enabled: true},
 		LeaderElection:  newLeaderElection(),
 		Logging:         *logsapi.NewLoggingConfiguration(),
@@ -54,6 +55,7 @@ func NewManagerConfiguration() *ManagerConfiguration {
 			MaxWatches:      1000, MaxRequests: 200,
 		},
 		Serving:        newServing(),
+		Tracing:        defaultTracing(),
 		Recovery:       Recovery{Enabled: true},
 		LeaderElection: newLeaderElection(),
 		Logging:        *logsapi.NewLoggingConfiguration(),
@@ -73,3 +75,5 @@ func newLeaderElection() LeaderElection {
 }
 
 func duration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+
+func defaultTracing() Tracing { return Tracing{Protocol: "http/protobuf", SamplingRatio: 1} }

@@ -36,10 +36,20 @@ type Serving struct {
 	EnableProfiling bool `json:"enableProfiling"`
 }
 
-// Tracing is what becomes of traces. Where they go is said by the OTEL_EXPORTER_OTLP_* environment variables.
+// Tracing is what becomes of traces. The standard OTEL_* environment variables go before what is said here.
 type Tracing struct {
 	// Enabled sends traces by OTLP.
 	Enabled bool `json:"enabled"`
+	// Endpoint is the URL of the collector, as http://collector:4318. At localhost if empty.
+	Endpoint string `json:"endpoint"`
+	// Protocol that the collector speaks: http/protobuf or grpc.
+	Protocol string `json:"protocol"`
+	// SamplingRatio is the part of the traces that begin here that is sent, from 0 to 1. What somebody else began is sent if they
+	// say so.
+	SamplingRatio float64 `json:"samplingRatio"`
+	// Carry has the trace of a change go along on the object, as an annotation, so that one trace goes from the change through
+	// all programs and back.
+	Carry bool `json:"carry"`
 }
 
 // Recovery is what is done about failures that last.

@@ -69,6 +69,12 @@ const (
 	// the policy must hold when the upstream object is already gone.
 	RemovalPolicyAnnotation = "workload.kcp.io/removal-policy"
 
+	// TraceAnnotation is written by users, or by what deploys for them, on an object that they change: the W3C traceparent of
+	// the change. The manager sets it with what it assigns, so that its syncer goes on with the trace. Whoever uses it takes
+	// it off with a patch of the metadata that is sent anyway. It has a meaning only for programs with
+	// --enable-trace-annotation.
+	TraceAnnotation = "workload.kcp.io/traceparent"
+
 	// AssignLabel is written by users on an object: whether it goes to the targets that its namespace is placed on, "true"
 	// or "false". Without it, objects of compute types go, and others (ConfigMaps, Secrets, ServiceAccounts, ...) when a
 	// workload names them.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"net"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -32,9 +33,33 @@ func (i Infrastructure) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&i.Serving.EnableMetrics, "enable-tmc-metrics", i.Serving.EnableMetrics, "Serve /metrics and /configz.")
 	fs.BoolVar(&i.Serving.EnableHealth, "enable-tmc-health", i.Serving.EnableHealth, "Serve /healthz, /livez and /readyz.")
 	fs.BoolVar(&i.Tracing.Enabled, "enable-tmc-tracing", i.Tracing.Enabled,
-		"Send traces by OTLP, to where the OTEL_EXPORTER_OTLP_* environment variables say.")
+		"Send traces by OTLP. The standard OTEL_* environment variables go before the flags.")
+	fs.StringVar(&i.Tracing.Endpoint, "tracing-endpoint", i.Tracing.Endpoint,
+		"The `URL` of the collector, as http://collector:4318. At localhost if empty.")
+	fs.StringVar(&i.Tracing.Protocol, "tracing-protocol", i.Tracing.Protocol, "The `protocol` that the collector speaks: http/protobuf or grpc.")
+	fs.Float64Var(&i.Tracing.SamplingRatio, "tracing-sampling-ratio", i.Tracing.SamplingRatio,
+		"The `part` of the traces that begin here that is sent, from 0 to 1. What somebody else began is sent if they say so.")
+	fs.BoolVar(&i.Tracing.Carry, "enable-trace-annotation", i.Tracing.Carry,
+		"With tracing: carry the trace of a change on the object, as an annotation, so that one trace goes from the change through all programs and back.")
 	fs.BoolVar(&i.Recovery.Enabled, "enable-tmc-recovery", i.Recovery.Enabled,
 		"Act on failures that last: pause the work on a server that does not answer and probe it, take up changed kubeconfigs.")
+}
+
+// CompleteTracing gives the configuration, and notes what is wrong with it.
+func CompleteTracing(t configv1alpha1.Tracing, mistakes *Mistakes) tmc.TracingConfig {
+	if t.Carry && !t.Enabled {
+		mistakes.Add("enable-trace-annotation", "there are no traces to carry without --enable-tmc-tracing")
+	}
+	if parsed, err := url.Parse(t.Endpoint); t.Endpoint != "" && (err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https") {
+		mistakes.Add("tracing-endpoint", "%q is not a URL, as http://collector:4318 is", t.Endpoint)
+	}
+	if t.Protocol != tmc.TracingHTTP && t.Protocol != tmc.TracingGRPC {
+		mistakes.Add("tracing-protocol", "%q is none of %s, %s", t.Protocol, tmc.TracingHTTP, tmc.TracingGRPC)
+	}
+	if t.SamplingRatio < 0 || t.SamplingRatio > 1 {
+		mistakes.Add("tracing-sampling-ratio", "%v is not a part of a whole: give a number from 0 to 1", t.SamplingRatio)
+	}
+	return tmc.TracingConfig{Enabled: t.Enabled, Carry: t.Carry, Endpoint: t.Endpoint, Protocol: t.Protocol, SamplingRatio: &t.SamplingRatio}
 }
 
 // CompleteServing gives the configuration, and notes what is wrong with it.

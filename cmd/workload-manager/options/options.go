@@ -138,7 +138,7 @@ func (o *Options) Complete() (*manager.Config, error) {
 		VirtualWorkspaceURL:  o.virtualWorkspaceURL(&mistakes),
 		VirtualWorkspaceOnly: o.alone,
 		Exposition:           cli.CompleteServing(set.Serving, &mistakes),
-		EnableTracing:        set.Tracing.Enabled,
+		Tracing:              cli.CompleteTracing(set.Tracing, &mistakes),
 		EnableRecovery:       set.Recovery.Enabled,
 		Features:             o.gates().Complete(set.FeatureGates, &mistakes),
 	}

@@ -83,6 +83,8 @@ func TestEachFlagHasItsEffect(t *testing.T) {
 		"--leader-elect=false":               {func(c *manager.Config) any { return c.LeaderElection == nil }, false, true},
 		"--leader-elect-resource-name=other": {func(c *manager.Config) any { return c.LeaderElection != nil && c.LeaderElection.Name == "other" }, false, true},
 		"--metrics-port=0":                   {func(c *manager.Config) any { return c.MetricsPort }, 8080, 0},
+		"--enable-tmc-tracing":               {func(c *manager.Config) any { return c.Tracing.Enabled }, false, true},
+		"--tracing-sampling-ratio=0.5":       {func(c *manager.Config) any { return *c.Tracing.SamplingRatio }, 1.0, 0.5},
 		"--enable-tmc-recovery=false":        {func(c *manager.Config) any { return c.EnableRecovery }, true, false},
 	} {
 		before, err := complete("--kcp-kubeconfig=" + base)
@@ -118,7 +120,7 @@ func TestTheKubeconfigMayNameTheProvider(t *testing.T) {
 
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	_, err := complete("--provider-workspace=Root::x", "--workers=0", "--qps=0", "--burst=-1", "--heartbeat-grace=10ms", "--unreachable-taint-after=-1s",
-		"--unreachable-taint-rate=0", "--unreachable-taint-threshold=1.5", "--virtual-workspace-url=ftp://x", "--bind-address=here", "--metrics-port=many",
+		"--unreachable-taint-rate=0", "--unreachable-taint-threshold=1.5", "--virtual-workspace-url=ftp://x", "--bind-address=here", "--metrics-port=many", "--enable-trace-annotation", "--tracing-endpoint=collector", "--tracing-protocol=x", "--tracing-sampling-ratio=2",
 		"--leader-elect-resource-namespace=", "--leader-elect-retry-period=1h", "--logging-format=xml")
 	var mistakes cli.Mistakes
 	if !errors.As(err, &mistakes) {
@@ -126,7 +128,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	}
 	for _, flag := range []string{
 		"kcp-kubeconfig", "provider-workspace", "workers", "qps", "burst", "heartbeat-grace", "unreachable-taint-after", "unreachable-taint-rate",
-		"unreachable-taint-threshold", "virtual-workspace-url", "bind-address", "metrics-port", "leader-elect-resource-namespace",
+		"unreachable-taint-threshold", "virtual-workspace-url", "bind-address", "metrics-port", "enable-trace-annotation", "tracing-endpoint", "tracing-protocol", "tracing-sampling-ratio", "leader-elect-resource-namespace",
 		"leader-elect-renew-deadline", "logging-format",
 	} {
 		if !mistakes.About(flag) {

@@ -44,7 +44,7 @@ func (o *Options) Complete() (*syncer.Config, error) {
 		OrphanGracePeriod:   set.Sync.OrphanGracePeriod.Duration,
 		ConflictPolicy:      workloadv1alpha1.ConflictPolicy(set.Sync.ConflictPolicy),
 		Exposition:          cli.CompleteServing(set.Serving, &mistakes),
-		EnableTracing:       set.Tracing.Enabled,
+		Tracing:             cli.CompleteTracing(set.Tracing, &mistakes),
 		EnableRecovery:      set.Recovery.Enabled,
 		Features:            gates().Complete(set.FeatureGates, &mistakes),
 	}

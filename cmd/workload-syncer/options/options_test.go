@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -154,6 +155,7 @@ func TestDefaults(t *testing.T) {
 		OrphanGracePeriod:   time.Minute,
 		ConflictPolicy:      workloadv1alpha1.ConflictFail,
 		Exposition:          tmc.Exposition{BindAddress: "0.0.0.0", MetricsPort: 8080, HealthPort: 8081, EnableMetrics: true, EnableHealth: true},
+		Tracing:             tmc.TracingConfig{Protocol: tmc.TracingHTTP, SamplingRatio: ptr.To(1.0)},
 		EnableRecovery:      true,
 		Features:            tmc.Features{syncer.FeaturePublishAPIs: {Stage: "BETA", Enabled: true}},
 	}
@@ -224,7 +226,12 @@ var flagCases = []flagCase{
 	{"profiling", []string{"--enable-profiling"}, func(_ *testing.T, c *syncer.Config) { c.EnableProfiling = true }},
 	{"no metrics", []string{"--enable-tmc-metrics=false"}, func(_ *testing.T, c *syncer.Config) { c.EnableMetrics = false }},
 	{"no health", []string{"--enable-tmc-health=false"}, func(_ *testing.T, c *syncer.Config) { c.EnableHealth = false }},
-	{"tracing", []string{"--enable-tmc-tracing"}, func(_ *testing.T, c *syncer.Config) { c.EnableTracing = true }},
+	{"tracing", []string{"--enable-tmc-tracing"}, func(_ *testing.T, c *syncer.Config) { c.Tracing.Enabled = true }},
+	{"traces on objects", []string{"--enable-tmc-tracing", "--enable-trace-annotation"}, func(_ *testing.T, c *syncer.Config) { c.Tracing.Enabled, c.Tracing.Carry = true, true }},
+	{"where traces go", []string{"--tracing-endpoint=http://collector:4317", "--tracing-protocol=grpc"}, func(_ *testing.T, c *syncer.Config) {
+		c.Tracing.Endpoint, c.Tracing.Protocol = "http://collector:4317", tmc.TracingGRPC
+	}},
+	{"some traces", []string{"--tracing-sampling-ratio=0.01"}, func(_ *testing.T, c *syncer.Config) { c.Tracing.SamplingRatio = ptr.To(0.01) }},
 	{"no recovery", []string{"--enable-tmc-recovery=false"}, func(_ *testing.T, c *syncer.Config) { c.EnableRecovery = false }},
 	{"a feature less", []string{"--feature-gates=PublishAPIs=false"}, func(_ *testing.T, c *syncer.Config) {
 		c.Features = tmc.Features{syncer.FeaturePublishAPIs: {Stage: "BETA"}}
@@ -372,6 +379,7 @@ func TestMistakes(t *testing.T) {
 		{"no possible workspace", []string{"--sync-target-workspace=a/b"}, []string{"sync-target-workspace", `"a/b"`}},
 		{"no possible workspace by the other flag", []string{"--workspace-cluster=a/b"}, []string{"workspace-cluster", `"a/b"`}},
 		{"two workspaces", []string{"--sync-target-workspace=root:a", "--workspace-cluster=root:b"}, []string{"workspace-cluster", "root:a", "root:b"}},
+		{"traces on objects without traces", []string{"--enable-trace-annotation"}, []string{"enable-trace-annotation", "--enable-tmc-tracing"}},
 		{"unknown feed", []string{"--feed=x"}, []string{"feed", "workspace, assigned"}},
 		{"URLs without the feed that needs them", []string{"--feed-urls=https://a.example"}, []string{"feed-urls", "--feed=assigned"}},
 		{"not a URL", []string{"--feed=assigned", "--feed-urls=kcp.example"}, []string{"feed-urls", `"kcp.example"`, "https://"}},

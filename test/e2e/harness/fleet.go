@@ -245,6 +245,14 @@ func (tg *Target) Await(check func(*unstructured.Unstructured) error) *unstructu
 // test come last and win.
 func (tg *Target) StartSyncer(flags ...string) *Program {
 	tg.T.Helper()
+	s := Start(tg.T, tg.Workspace.Provider.Env, tg.SyncerCommand(flags...))
+	s.AwaitReady()
+	return s
+}
+
+// SyncerCommand is how StartSyncer starts it, for tests that start it in another way.
+func (tg *Target) SyncerCommand(flags ...string) env.Command {
+	tg.T.Helper()
 	p := tg.Workspace.Provider
 	args := []string{
 		"--kcp-kubeconfig=" + Must(p.Env.Kubeconfig(p.KCP.AdminConfig()))(tg.T),
@@ -254,9 +262,7 @@ func (tg *Target) StartSyncer(flags ...string) *Program {
 		"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0",
 		"--leader-elect=false", "--heartbeat-period=1s", "--namespace-clean-delay=1s", "--orphan-grace-period=3s", "-v=2",
 	}
-	s := Start(tg.T, p.Env, env.Command{Name: "syncer-" + tg.Name, Path: p.binary(tg.T, "workload-syncer"), Args: append(args, flags...)})
-	s.AwaitReady()
-	return s
+	return env.Command{Name: "syncer-" + tg.Name, Path: p.binary(tg.T, "workload-syncer"), Args: append(args, flags...)}
 }
 
 // VirtualWorkspace is the URL at which an export shows the objects of all workspaces that are bound to it. There has to be one.

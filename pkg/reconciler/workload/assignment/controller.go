@@ -209,6 +209,7 @@ func needOf(ns namespaceKey, r references.Reference) string {
 func (c *Controller) objectChanged(resource schema.GroupResource, change fleet.Change[*object]) {
 	now, before := change.Object, change.Before
 	ns := namespaceOf(now)
+	c.noteTrace(resource, change)
 	c.loop.Add(item{resource: resource, Key: fleet.KeyOf(now)}, change.Priority)
 	moved := before == nil || !maps.Equal(before.Labels, now.Labels)
 	if before == nil || change.Deleted || moved || !slices.Equal(before.needs, now.needs) {
@@ -219,6 +220,19 @@ func (c *Controller) objectChanged(resource schema.GroupResource, change fleet.C
 	}
 	if (moved || change.Deleted || now.workload != nil) && c.isLeaving(ns) {
 		c.loop.AddAfter(ns.item(), tmc.PriorityLive, soon)
+	}
+}
+
+// noteTrace has the pass belong to the trace that the change carries. What was there at the start is no change.
+func (c *Controller) noteTrace(resource schema.GroupResource, change fleet.Change[*object]) {
+	carried := change.Object.Annotations[workloadv1alpha1.TraceAnnotation]
+	seenBefore := change.Before != nil && change.Before.Annotations[workloadv1alpha1.TraceAnnotation] == carried
+	if carried == "" || seenBefore || change.Deleted || change.Priority < tmc.PriorityLive {
+		return
+	}
+	i := item{resource: resource, Key: fleet.KeyOf(change.Object)}
+	if c.remembered(i).wrote != change.Object.ResourceVersion { // else it is our own
+		c.loop.NoteTrace(i, carried)
 	}
 }
 

@@ -87,7 +87,7 @@ func ofProtocol(names map[string]string) map[string]string {
 	kept := map[string]string{}
 	for name, value := range names {
 		_, aboutTarget := workloadv1alpha1.KeyOf(name)
-		if aboutTarget || name == workloadv1alpha1.AssignLabel || name == logicalcluster.AnnotationKey {
+		if aboutTarget || name == workloadv1alpha1.AssignLabel || name == logicalcluster.AnnotationKey || name == workloadv1alpha1.TraceAnnotation {
 			kept[name] = value
 		}
 	}

@@ -38,7 +38,7 @@ func parse(t *testing.T, text string) *unstructured.Unstructured {
 func TestCompactKeepsNoContent(t *testing.T) {
 	state, status := workloadv1alpha1.StateLabel("a"), workloadv1alpha1.StatusAnnotation("a")
 	u := parse(t, fmt.Sprintf(`{apiVersion: v1, kind: Secret, type: Opaque, data: {password: c2VzYW1l}, stringData: {pin: "4711"}, metadata: {name: s, namespace: web, uid: u, resourceVersion: "3",
-		labels: {app: sesame, %s: Sync, %s: "true"}, annotations: {note: sesame, kcp.io/cluster: c1, %s: "{}"}, finalizers: [mine]}}`, state, workloadv1alpha1.AssignLabel, status))
+		labels: {app: sesame, %s: Sync, %s: "true"}, annotations: {note: sesame, kcp.io/cluster: c1, %s: "{}", %s: t}, finalizers: [mine]}}`, state, workloadv1alpha1.AssignLabel, status, workloadv1alpha1.TraceAnnotation))
 	before := u.DeepCopy()
 	o := compact(references.Secrets, u)
 	if text := fmt.Sprintf("%+v", *o); strings.Contains(text, "sesame") || strings.Contains(text, "c2VzYW1l") || strings.Contains(text, "4711") {
@@ -47,7 +47,7 @@ func TestCompactKeepsNoContent(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{state: "Sync", workloadv1alpha1.AssignLabel: "true"}, o.Labels); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(map[string]string{"kcp.io/cluster": "c1", status: "{}"}, o.Annotations); diff != "" {
+	if diff := cmp.Diff(map[string]string{"kcp.io/cluster": "c1", status: "{}", workloadv1alpha1.TraceAnnotation: "t"}, o.Annotations); diff != "" {
 		t.Error(diff)
 	}
 	if o.token || o.workload != nil || !slices.Equal(o.Finalizers, []string{"mine"}) || o.ResourceVersion != "3" || !slices.Equal(o.keys(), []string{"a"}) {

@@ -62,16 +62,31 @@ func (c *Controller) processObject(ctx context.Context, i item) (time.Duration, 
 }
 
 func (p *pass) run(ctx context.Context) error {
-	if err := p.gather(ctx); err != nil {
+	if err := p.take(ctx, "gather", p.gather); err != nil {
 		return err
 	}
-	p.decision = decide.Next(p.seen)
-	p.lookAgain(p.decision.After)
+	if err := p.take(ctx, "decide", p.decide); err != nil {
+		return err
+	}
 	if p.decision.Writes() {
-		return p.apply(ctx)
+		return p.take(ctx, "apply", p.apply)
 	}
 	p.record.tellAt = time.Time{}
-	return p.putTogether(ctx)
+	return p.take(ctx, "put together", p.putTogether)
+}
+
+// take takes a step. Its name is that of the span.
+func (p *pass) take(ctx context.Context, step string, run func(context.Context) error) error {
+	ctx, end := p.c.deps.Fleet.Tracing().Start(ctx, step)
+	err := run(ctx)
+	end(err)
+	return err
+}
+
+func (p *pass) decide(context.Context) error {
+	p.decision = decide.Next(p.seen)
+	p.lookAgain(p.decision.After)
+	return nil
 }
 
 // older reports whether a resourceVersion is from before another one of the same object. Unknown versions are not.
@@ -247,6 +262,7 @@ func (p *pass) apply(ctx context.Context) error {
 	if p.decision.Remove {
 		return p.remove(ctx)
 	}
+	p.c.carryTrace(ctx, &p.decision, p.o)
 	patched, err := p.c.writer.Patch(ctx, p.typ.gvr, p.item.Key, p.decision.Patch(string(p.o.UID), p.o.ResourceVersion))
 	switch {
 	case tmc.IsObjectNotFound(err, p.item.resource.Resource, p.item.Name):
@@ -278,6 +294,13 @@ func (p *pass) remove(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// carryTrace has the object carry the trace of what is decided to the syncer, if traces are carried.
+func (c *Controller) carryTrace(ctx context.Context, decision *decide.Decision, o *object) {
+	if tracing := c.deps.Fleet.Tracing(); tracing.Carries() {
+		decision.Carry(tracing.Traceparent(ctx), o.Annotations[workloadv1alpha1.TraceAnnotation])
+	}
 }
 
 // mayTell reports whether it is the object's turn to be told that its target is silent.

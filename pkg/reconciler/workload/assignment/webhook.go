@@ -18,6 +18,7 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment/decide"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
@@ -107,7 +108,7 @@ func (w *Webhook) serveHTTP(out http.ResponseWriter, request *http.Request) {
 		return
 	}
 	response := &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
-	if patch := w.patchFor(request.Context(), review.Request); patch != nil {
+	if patch := w.patchFor(tmc.FromHeader(request.Context(), request.Header), review.Request); patch != nil {
 		jsonPatch := admissionv1.PatchTypeJSONPatch
 		response.PatchType, response.Patch = &jsonPatch, patch
 		w.metrics.reviewed.WithLabelValues("assigned").Inc()
@@ -145,10 +146,15 @@ func (w *Webhook) patchFor(ctx context.Context, request *admissionv1.AdmissionRe
 	}
 	u.SetNamespace(request.Namespace)
 	resource := schema.GroupResource{Group: request.Resource.Group, Resource: request.Resource.Resource}
-	decision := c.decideAtCreation(ctx, resource, compact(resource, u))
+	o := compact(resource, u)
+	origin := tmc.Origin{Change: tmc.ParseTraceparent(o.Annotations[workloadv1alpha1.TraceAnnotation])}
+	ctx, end := c.deps.Fleet.Tracing().Start(origin.Context(ctx), "admission")
+	defer end(nil)
+	decision := c.decideAtCreation(ctx, resource, o)
 	if !decision.Writes() {
 		return nil
 	}
+	c.carryTrace(ctx, &decision, o)
 	return asJSONPatch(u, decision)
 }
 

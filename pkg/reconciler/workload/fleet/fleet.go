@@ -33,7 +33,9 @@ type Deps struct {
 	Gates []func(context.Context) error
 	// Health tells of resources that cannot be listed, and of reconcilers that are stuck. It may be nil.
 	Health *tmc.Health
-	Clock  clock.WithTicker
+	// Tracing makes a span of each pass of a loop; nil for none.
+	Tracing *tmc.Tracing
+	Clock   clock.WithTicker
 }
 
 // Fleet is what all reconcilers share while the virtual workspaces stay the same.
@@ -185,6 +187,9 @@ func (f *Fleet) Bound(export string) bool { return len(f.sources[export]) > 0 }
 
 // URLs are where the virtual workspaces are.
 func (f *Fleet) URLs() URLs { return f.deps.URLs }
+
+// Tracing is that of this process.
+func (f *Fleet) Tracing() *tmc.Tracing { return f.deps.Tracing }
 
 // Clock is the time of this process.
 func (f *Fleet) Clock() clock.WithTicker { return f.deps.Clock }

@@ -7,6 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -21,6 +24,8 @@ type Loop[K comparable] struct {
 	lock sync.Mutex
 	// seen is when a live change came in that is not yet worked off.
 	seen map[K]time.Time
+	// origins are the traces of changes that are not yet worked off.
+	origins tmc.Origins[K]
 }
 
 // NewLoop makes the loop of the reconciler of that name, with the fleet's metrics, gates and health. Process runs one
@@ -33,7 +38,9 @@ func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process fun
 		Name: reconciler, Workers: workers, Gates: f.deps.Gates, Progress: progress, Queues: f.deps.Metrics.queues,
 		Process: func(ctx context.Context, key K) (time.Duration, error) {
 			since := l.take(key)
+			ctx, end := l.startSpan(ctx, key)
 			again, err := process(ctx, key)
+			end(err)
 			switch {
 			case since.IsZero():
 			case err != nil:
@@ -78,6 +85,23 @@ func (l *Loop[K]) Add(key K, priority tmc.Priority) {
 		l.mark(key, l.fleet.deps.Clock.Now())
 	}
 	l.Loop.Add(key, priority)
+}
+
+// NoteTrace has the next pass over the key belong to the trace that a change carried.
+func (l *Loop[K]) NoteTrace(key K, traceparent string) {
+	if l.fleet.deps.Tracing.Carries() {
+		l.origins.Note(key, traceparent)
+	}
+}
+
+// startSpan is for one pass, which is named after the reconciler.
+func (l *Loop[K]) startSpan(ctx context.Context, key K) (_ context.Context, end func(error)) {
+	tracing := l.fleet.deps.Tracing
+	if !tracing.Enabled() {
+		return ctx, func(error) {}
+	}
+	origin := l.origins.Take(key)
+	return tracing.Start(origin.Context(ctx), l.reconciler, origin.Links(), trace.WithAttributes(attribute.String("key", fmt.Sprint(key))))
 }
 
 func (l *Loop[K]) mark(key K, since time.Time) {

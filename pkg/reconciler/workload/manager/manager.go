@@ -72,7 +72,7 @@ func New(config Config) (*Manager, error) {
 	m.heartbeats = heartbeat.NewMetrics(m.registry)
 	m.phase.Store("starting")
 	var err error
-	if m.tracing, err = tmc.NewTracing(context.Background(), "workload-manager", config.EnableTracing); err != nil {
+	if m.tracing, err = tmc.NewTracing(context.Background(), "workload-manager", config.Tracing); err != nil {
 		return nil, fmt.Errorf("setting up tracing: %w", err)
 	}
 	recovery := tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: m.registry, Clock: m.clock})
@@ -183,7 +183,7 @@ func (m *Manager) work(ctx context.Context) error {
 // newVirtualWorkspace makes the server that syncers reach.
 func (m *Manager) newVirtualWorkspace(endpoints *fleet.Endpoints) (*virtualworkspace.Server, error) {
 	return virtualworkspace.New(*m.config.VirtualWorkspace, virtualworkspace.Deps{
-		KCP: m.kcp.Config(), Metrics: m.views, Clock: m.clock,
+		KCP: m.kcp.Config(), Metrics: m.views, Tracing: m.tracing, Clock: m.clock,
 		ExportURLs: func(export string) []string {
 			urls, _ := endpoints.Current()
 			return urls[export]
@@ -230,7 +230,7 @@ var errURLsChanged = errors.New("the virtual workspaces of the APIExports change
 // serveFleet runs the reconcilers while the virtual workspaces are these.
 func (m *Manager) serveFleet(ctx context.Context, urls fleet.URLs, changed <-chan struct{}) error {
 	f, err := fleet.New(fleet.Deps{
-		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Memory: m.memory, Health: m.health, Clock: m.clock,
+		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Memory: m.memory, Health: m.health, Tracing: m.tracing, Clock: m.clock,
 		Gates: []func(context.Context) error{m.kcp.Breaker().Wait},
 	})
 	if err != nil {

@@ -61,8 +61,10 @@ type Config struct {
 	// Exposition is where the probes and metrics are served.
 	tmc.Exposition
 
-	// EnableTracing and EnableRecovery switch parts of the tmc infrastructure.
-	EnableTracing, EnableRecovery bool
+	// Tracing is where traces go, and whether objects carry them.
+	Tracing tmc.TracingConfig
+	// EnableRecovery switches on what acts on failures that last.
+	EnableRecovery bool
 
 	// Features that are switched by name.
 	Features tmc.Features

@@ -73,7 +73,7 @@ var reportStep = step{"report", (*pass).report}
 
 // run takes the steps and gives the first error, after the user was told of it.
 func (p *pass) run(ctx context.Context) error {
-	ctx, end := p.c.startSpan(ctx, "pass "+p.c.gvr.Resource)
+	ctx, end := p.startSpan(ctx)
 	err := tmc.NoPanic(ctx, p.key, func() error { return p.takeSteps(ctx) })
 	if p.quarantined {
 		end(nil)
@@ -102,7 +102,7 @@ func (p *pass) takeSteps(ctx context.Context) error {
 
 func (p *pass) take(ctx context.Context, s step) error {
 	start := time.Now()
-	ctx, end := p.c.startSpan(ctx, s.name)
+	ctx, end := p.c.tracing.Start(ctx, s.name)
 	err := s.run(p, ctx)
 	end(err)
 	p.c.metrics.step(ctx, s.name, time.Since(start))

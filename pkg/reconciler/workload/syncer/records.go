@@ -59,6 +59,8 @@ type record struct {
 	quarantine          *quarantine
 	// fighting: the recovery was told of a fight over the copy.
 	fighting bool
+	// followed is the change that is being traced; nil for none.
+	followed *followed
 
 	// upSeen and downSeen are when a live change was first seen that is not yet worked off.
 	upSeen, downSeen time.Time

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/codes"
-
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
@@ -67,6 +65,8 @@ type ResourceController struct {
 	tracing    *tmc.Tracing
 	kcp, phys  *tmc.Breaker
 	progress   *tmc.Watermark
+	// origins are the traces that changes carried, until they are worked on.
+	origins tmc.Origins[Key]
 
 	watchErrors watchErrors
 	// keyOf finds the upstream object that one downstream stands for; ok is false for what stands for none.
@@ -149,7 +149,7 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		if err != nil {
 			return nil, err
 		}
-		if _, err := informer.AddEventHandler(c.handler(upstreamKey, c.records.markUpstream)); err != nil {
+		if _, err := informer.AddEventHandler(c.tracingHandler(c.handler(upstreamKey, c.records.markUpstream))); err != nil {
 			return nil, err
 		}
 		c.sources = append(c.sources, &sourceCache{source: source, informer: informer})
@@ -343,6 +343,28 @@ func (c *ResourceController) downstreamHandler() cache.ResourceEventHandlerDetai
 	return handler
 }
 
+// tracingHandler notes the traces that changes carry, before their objects are queued.
+func (c *ResourceController) tracingHandler(next cache.ResourceEventHandlerDetailedFuncs) cache.ResourceEventHandlerDetailedFuncs {
+	if !c.tracing.Carries() {
+		return next
+	}
+	add, update := next.AddFunc, next.UpdateFunc
+	next.AddFunc = func(obj any, initial bool) {
+		if o, ok := obj.(*object); ok && !initial {
+			c.noteTrace(nil, o)
+		}
+		add(obj, initial)
+	}
+	next.UpdateFunc = func(old, obj any) {
+		before, _ := old.(*object)
+		if o, ok := obj.(*object); ok {
+			c.noteTrace(before, o)
+		}
+		update(old, obj)
+	}
+	return next
+}
+
 func upstreamKey(o *object) (Key, bool) {
 	return Key{Cluster: logicalcluster.From(o), Namespace: o.Namespace, Name: o.Name}, true
 }
@@ -459,7 +481,7 @@ func (c *ResourceController) writeError() error {
 }
 
 func (c *ResourceController) reporter(source *feed.Source, cluster logicalcluster.Name) *report.Writer {
-	return &report.Writer{Client: source.Cluster(cluster).Resource(c.gvr), Key: c.target.key}
+	return &report.Writer{Client: source.Cluster(cluster).Resource(c.gvr), Key: c.target.key, TakesTraces: c.tracing.Carries()}
 }
 
 // failed gives an error the words and the object that it is about, at the edge where it came from.
@@ -468,19 +490,4 @@ func (c *ResourceController) failed(doing string, key Key, err error) error {
 		Component: "syncer", Operation: doing, Target: c.target.name, Cluster: string(key.Cluster),
 		Resource: c.gvr.GroupResource(), Kind: c.gvk, Namespace: key.Namespace, Name: key.Name,
 	})
-}
-
-// startSpan starts a span if tracing is on; end finishes it with the error.
-func (c *ResourceController) startSpan(ctx context.Context, name string) (_ context.Context, end func(error)) {
-	if !c.tracing.Enabled() {
-		return ctx, func(error) {}
-	}
-	ctx, span := c.tracing.Tracer().Start(ctx, name)
-	return ctx, func(err error) {
-		if err != nil {
-			span.RecordError(err)
-			span.SetStatus(codes.Error, string(tmc.CategoryOf(err)))
-		}
-		span.End()
-	}
 }

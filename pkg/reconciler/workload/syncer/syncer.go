@@ -81,7 +81,7 @@ func New(config Config) (*Syncer, error) {
 	s.heartbeat = tmc.NewHeartbeat(s.clock, holdPeriods*config.HeartbeatPeriod)
 	s.phase.Store("starting")
 	var err error
-	if s.tracing, err = tmc.NewTracing(context.Background(), "workload-syncer", config.EnableTracing); err != nil {
+	if s.tracing, err = tmc.NewTracing(context.Background(), "workload-syncer", config.Tracing); err != nil {
 		return nil, fmt.Errorf("setting up tracing: %w", err)
 	}
 	s.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: s.registry, Clock: s.clock, Strategies: s.strategies()})

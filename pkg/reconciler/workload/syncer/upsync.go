@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -57,7 +59,7 @@ var upSteps = []struct {
 // processUp runs one pass over the object, remembers what it learned, and says when to look again.
 func (c *ResourceController) processUp(ctx context.Context, key Key) (after time.Duration, err error) {
 	p := &upPass{c: c, key: key, now: c.clock.Now(), record: c.records.load(key)}
-	ctx, end := c.startSpan(ctx, "upsync "+c.gvr.Resource)
+	ctx, end := c.tracing.Start(ctx, "upsync "+c.gvr.GroupResource().String(), trace.WithAttributes(attribute.String("object", key.String())))
 	err = p.run(ctx)
 	end(err)
 	if err != nil {
@@ -76,7 +78,7 @@ func (c *ResourceController) processUp(ctx context.Context, key Key) (after time
 func (p *upPass) run(ctx context.Context) error {
 	for _, s := range upSteps {
 		start := time.Now()
-		stepCtx, end := p.c.startSpan(ctx, s.name)
+		stepCtx, end := p.c.tracing.Start(ctx, s.name)
 		err := s.run(p, stepCtx)
 		end(err)
 		p.c.metrics.step(stepCtx, s.name, time.Since(start))

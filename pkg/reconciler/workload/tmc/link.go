@@ -36,7 +36,7 @@ type wiring struct {
 // people call it. Use has to follow.
 func NewLink(name, title string, requests *ClientMetrics, tracing *Tracing, recovery *Recovery) *Link {
 	l := &Link{name: name, title: title, connection: requests.Connection(name), recovery: recovery}
-	l.wrap = append(l.wrap, InstrumentTransport(requests, name), tracing.InstrumentTransport(), l.watchCredentials)
+	l.wrap = append(l.wrap, InstrumentTransport(requests, name), tracing.InstrumentTransport(name), l.watchCredentials)
 	l.breaker = recovery.Breaker(name, l.Probe)
 	l.connection.OnResult(l.breaker.Report)
 	return l

@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	noopmetric "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -25,13 +24,35 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// instrumentationName is the scope of the spans that are made through [Tracing.Tracer].
+// instrumentationName is the scope of the spans that are made through [Tracing.Start].
 const instrumentationName = "github.com/kcp-dev/workload-syncer"
 
 // tracingStopTimeout is how long the last spans may take to leave when the process stops.
 const tracingStopTimeout = 2 * time.Second
 
-// Tracing makes spans and sends them to a collector (OTLP). It is set up by the standard OTEL_* environment:
+// The protocols that a collector may speak.
+const (
+	TracingHTTP = "http/protobuf"
+	TracingGRPC = "grpc"
+)
+
+// TracingConfig is what an operator chooses. Endpoint, Protocol and SamplingRatio count where the standard OTEL_* environment
+// says nothing.
+type TracingConfig struct {
+	Enabled bool
+	// Carry the trace of a change on the object, for the other programs.
+	Carry bool
+	// Endpoint is the URL of the collector, such as http://collector:4318; empty for the protocol's default at localhost.
+	Endpoint string
+	// Protocol is grpc or http/protobuf; empty for the latter.
+	Protocol string
+	// SamplingRatio is the part of the traces that begin here that is sent, from 0 to 1; nil for all. What somebody else
+	// began is sent if they say so.
+	SamplingRatio *float64
+}
+
+// Tracing makes spans and sends them to a collector (OTLP). It is set up by its configuration and by the standard OTEL_*
+// environment, which wins:
 //
 //   - OTEL_EXPORTER_OTLP_PROTOCOL: grpc or http/protobuf (the default); also _TRACES_PROTOCOL,
 //   - OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS, _CERTIFICATE, … and their _TRACES_ forms,
@@ -39,28 +60,33 @@ const tracingStopTimeout = 2 * time.Second
 //   - OTEL_BSP_*: size and delay of batches,
 //   - OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER=none.
 //
-// Spans are sent in the background. Without a collector they are dropped, and nothing waits.
+// Spans are sent in the background. Without a collector they are dropped, and nothing waits. No span holds the message of an
+// error or anything of an object but its name: what is in it may be secret.
 type Tracing struct {
 	// provider is nil if disabled.
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
+	sampler  *sampler
+	exporter *patientExporter
+	carry    bool
 }
 
 // NewTracing reads the environment and fails where it is wrong. It does not wait for the collector. Disabled, by the
-// argument or the environment, it makes spans that are nothing and cost nothing.
-func NewTracing(ctx context.Context, service string, enabled bool) (*Tracing, error) {
+// configuration or the environment, it makes spans that are nothing and cost nothing.
+func NewTracing(ctx context.Context, service string, config TracingConfig) (*Tracing, error) {
 	exporter := os.Getenv("OTEL_TRACES_EXPORTER")
 	disabled, _ := strconv.ParseBool(os.Getenv("OTEL_SDK_DISABLED")) // anything but true is false, as specified
-	if !enabled || disabled || exporter == "none" {
+	if !config.Enabled || disabled || exporter == "none" {
 		return &Tracing{tracer: noop.NewTracerProvider().Tracer(instrumentationName)}, nil
 	}
 	if exporter != "" && exporter != "otlp" {
 		return nil, fmt.Errorf("tracing: OTEL_TRACES_EXPORTER is %q: must be otlp or none", exporter)
 	}
-	if err := checkSampler(os.Getenv("OTEL_TRACES_SAMPLER"), os.Getenv("OTEL_TRACES_SAMPLER_ARG")); err != nil {
+	sampler, err := newSampler(config.SamplingRatio)
+	if err != nil {
 		return nil, err
 	}
-	otlp, err := newExporter(ctx)
+	otlp, err := newExporter(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -68,47 +94,48 @@ func NewTracing(ctx context.Context, service string, enabled bool) (*Tracing, er
 	if err != nil {
 		return nil, fmt.Errorf("tracing: describing this process: %w", err)
 	}
-	logged := &loggedExporter{SpanExporter: otlp, logger: klog.FromContext(ctx)}
-	// The provider's own default for what is not set here is the environment's.
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(logged), sdktrace.WithResource(res))
-	return &Tracing{provider: provider, tracer: provider.Tracer(instrumentationName)}, nil
+	exporting := newPatientExporter(otlp, klog.FromContext(ctx))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporting), sdktrace.WithResource(res), sdktrace.WithSampler(sampler))
+	return &Tracing{provider: provider, tracer: provider.Tracer(instrumentationName), sampler: sampler, exporter: exporting, carry: config.Carry}, nil
 }
 
-func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
-	protocol := firstEnv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-	switch protocol {
-	case "grpc":
-		return otlptracegrpc.New(ctx)
-	case "", "http/protobuf":
-		return otlptracehttp.New(ctx)
+// newExporter leaves to the library what the environment says.
+func newExporter(ctx context.Context, config TracingConfig) (sdktrace.SpanExporter, error) {
+	configured := firstOf(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT")) == ""
+	if configured && config.Endpoint != "" && !isURL(config.Endpoint) {
+		return nil, fmt.Errorf("tracing: the endpoint is %q: must be a URL such as http://collector:4318", config.Endpoint)
 	}
-	return nil, fmt.Errorf("tracing: OTEL_EXPORTER_OTLP_PROTOCOL is %q: must be grpc or http/protobuf", protocol)
+	switch protocol := firstOf(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), config.Protocol); protocol {
+	case TracingGRPC:
+		var options []otlptracegrpc.Option
+		if configured {
+			options = append(options, otlptracegrpc.WithEndpointURL(firstOf(config.Endpoint, "http://localhost:4317")))
+		}
+		return otlptracegrpc.New(ctx, options...)
+	case "", TracingHTTP:
+		var options []otlptracehttp.Option
+		if configured {
+			endpoint := strings.TrimSuffix(firstOf(config.Endpoint, "http://localhost:4318"), "/")
+			options = append(options, otlptracehttp.WithEndpointURL(endpoint+"/v1/traces"))
+		}
+		return otlptracehttp.New(ctx, options...)
+	default:
+		return nil, fmt.Errorf("tracing: the protocol is %q: must be grpc or http/protobuf; OTEL_EXPORTER_OTLP_PROTOCOL is the variable for it", protocol)
+	}
 }
 
-func firstEnv(names ...string) string {
-	for _, name := range names {
-		if value := os.Getenv(name); value != "" {
+func isURL(text string) bool {
+	parsed, err := url.Parse(text)
+	return err == nil && parsed.Host != "" && (parsed.Scheme == "http" || parsed.Scheme == "https")
+}
+
+func firstOf(values ...string) string {
+	for _, value := range values {
+		if value != "" {
 			return value
 		}
 	}
 	return ""
-}
-
-// checkSampler refuses what the SDK would report to a log and then replace by its default.
-func checkSampler(sampler, arg string) error {
-	switch strings.ToLower(strings.TrimSpace(sampler)) {
-	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":
-		return nil
-	case "traceidratio", "parentbased_traceidratio":
-		if arg == "" {
-			return nil
-		}
-		if ratio, err := strconv.ParseFloat(strings.TrimSpace(arg), 64); err != nil || ratio < 0 || ratio > 1 {
-			return fmt.Errorf("tracing: OTEL_TRACES_SAMPLER_ARG is %q: must be a number from 0 to 1", arg)
-		}
-		return nil
-	}
-	return fmt.Errorf("tracing: OTEL_TRACES_SAMPLER is %q: must be always_on, always_off, traceidratio, or one of these with parentbased_", sampler)
 }
 
 // describeProcess: what the environment says counts before what we say.
@@ -124,44 +151,50 @@ func describeProcess(ctx context.Context, service string) (*resource.Resource, e
 	return res, err
 }
 
-// Enabled tells whether spans lead anywhere.
-func (t *Tracing) Enabled() bool { return t.provider != nil }
-
-// Tracer makes spans.
-func (t *Tracing) Tracer() trace.Tracer { return t.tracer }
+// Enabled tells whether spans lead anywhere. Those of a nil Tracing do not.
+func (t *Tracing) Enabled() bool { return t != nil && t.provider != nil }
 
 // Propagator carries a trace across processes in the W3C form.
 func (t *Tracing) Propagator() propagation.TextMapPropagator { return propagation.TraceContext{} }
 
-// InstrumentTransport returns a wrapper for rest.Config.Wrap that makes a span of every request other than watches,
-// and tells the server about it. Disabled, it adds nothing.
-func (t *Tracing) InstrumentTransport() func(http.RoundTripper) http.RoundTripper {
-	return func(next http.RoundTripper) http.RoundTripper {
-		if t.provider == nil {
-			return next
-		}
-		return otelhttp.NewTransport(next,
-			otelhttp.WithTracerProvider(t.provider),
-			otelhttp.WithMeterProvider(noopmetric.NewMeterProvider()),
-			otelhttp.WithPropagators(t.Propagator()),
-			otelhttp.WithFilter(func(r *http.Request) bool { return !isWatch(r) }),
-			otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return verb(r) }))
+// Start starts a span. End finishes it; for an error, its status is the error's category.
+func (t *Tracing) Start(ctx context.Context, name string, options ...trace.SpanStartOption) (_ context.Context, end func(error)) {
+	if !t.Enabled() {
+		return ctx, func(error) {}
 	}
+	ctx, span := t.tracer.Start(ctx, name, options...)
+	return ctx, func(err error) {
+		if err != nil {
+			category := string(CategoryOf(err))
+			span.SetAttributes(attribute.String("error.type", category))
+			span.SetStatus(codes.Error, category)
+		}
+		span.End()
+	}
+}
+
+// SetSampling changes the part of the traces that begin here that is sent; nil for all. The environment wins.
+func (t *Tracing) SetSampling(ratio *float64) error {
+	if !t.Enabled() {
+		return nil
+	}
+	return t.sampler.set(ratio)
 }
 
 // Flush sends what is there, as long as ctx lets it.
 func (t *Tracing) Flush(ctx context.Context) error {
-	if t.provider == nil {
+	if !t.Enabled() {
 		return nil
 	}
 	return t.provider.ForceFlush(ctx)
 }
 
-// Shutdown sends what is there, as long as ctx lets it, and ends.
+// Shutdown sends what is there, as long as ctx lets it, and ends. What is under way then is given up.
 func (t *Tracing) Shutdown(ctx context.Context) error {
-	if t.provider == nil {
+	if !t.Enabled() {
 		return nil
 	}
+	defer t.exporter.giveUp()
 	return t.provider.Shutdown(ctx)
 }
 
@@ -179,15 +212,28 @@ func (t *Tracing) Part() Part {
 	}}
 }
 
-// loggedExporter says once that the collector cannot be reached and once that it can be again. The SDK would tell a
+// patientExporter says once that the collector cannot be reached and once that it can be again. The SDK would tell a
 // global handler about every batch.
-type loggedExporter struct {
+type patientExporter struct {
 	sdktrace.SpanExporter
 	logger  klog.Logger
 	failing atomic.Bool
+
+	stopping context.Context //nolint:containedctx // as long as the exporter itself
+	giveUp   context.CancelFunc
 }
 
-func (e *loggedExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+func newPatientExporter(next sdktrace.SpanExporter, logger klog.Logger) *patientExporter {
+	e := &patientExporter{SpanExporter: next, logger: logger}
+	e.stopping, e.giveUp = context.WithCancel(context.Background())
+	return e
+}
+
+// ExportSpans never fails, as far as the SDK is concerned.
+func (e *patientExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.stopping, cancel)()
 	err := e.SpanExporter.ExportSpans(ctx, spans)
 	switch {
 	case err != nil && e.failing.CompareAndSwap(false, true):

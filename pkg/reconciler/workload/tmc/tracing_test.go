@@ -2,131 +2,89 @@ package tmc_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
+	"go.uber.org/goleak"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
+	"github.com/kcp-dev/workload-syncer/test/otlp"
 )
 
-// receiver is an OTLP collector that keeps what it gets.
-type receiver struct {
-	collector.UnimplementedTraceServiceServer
-
-	lock     sync.Mutex
-	services []string
-	spans    []*tracev1.Span
-}
-
-func (r *receiver) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
-	r.lock.Lock()
-	defer r.lock.Unlock()
-	for _, resource := range request.GetResourceSpans() {
-		for _, attribute := range resource.GetResource().GetAttributes() {
-			if attribute.GetKey() == "service.name" {
-				r.services = append(r.services, attribute.GetValue().GetStringValue())
-			}
-		}
-		for _, scope := range resource.GetScopeSpans() {
-			r.spans = append(r.spans, scope.GetSpans()...)
-		}
-	}
-	return &collector.ExportTraceServiceResponse{}, nil
-}
-
-func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	var exported collector.ExportTraceServiceRequest
-	body, err := io.ReadAll(request.Body)
-	if err == nil {
-		err = proto.Unmarshal(body, &exported)
-	}
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	_, _ = r.Export(request.Context(), &exported) // cannot fail
-}
-
-func (r *receiver) serveGRPC(t *testing.T) string {
+// newTracing is enabled, and sends to an endpoint.
+func newTracing(t *testing.T, protocol, endpoint string) *tmc.Tracing {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	tracing, err := tmc.NewTracing(t.Context(), "workload-x", tmc.TracingConfig{Enabled: true, Carry: true, Protocol: protocol, Endpoint: endpoint})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer()
-	collector.RegisterTraceServiceServer(server, r)
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(server.Stop)
-	return "http://" + listener.Addr().String()
+	return tracing
 }
 
-func (r *receiver) serveHTTP(t *testing.T) string {
+// stopPart runs the part of a process that is told to stop.
+func stopPart(t *testing.T, tracing *tmc.Tracing) {
 	t.Helper()
-	server := httptest.NewServer(r)
-	t.Cleanup(server.Close)
-	return server.URL
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if err := tmc.RunParts(stopped, 5*time.Second, tracing.Part()); err != nil {
+		t.Errorf("losing spans is no failure: got %v", err)
+	}
 }
 
 func TestTracing(t *testing.T) {
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPatch {
+			http.Error(w, "the password is sesame", http.StatusConflict)
+			return
+		}
 		_, _ = io.WriteString(w, r.Header.Get("Traceparent"))
 	}))
 	defer api.Close()
-	for protocol, serve := range map[string]func(*receiver, *testing.T) string{
-		"grpc":          (*receiver).serveGRPC,
-		"http/protobuf": (*receiver).serveHTTP,
-	} {
+	for _, protocol := range []string{"grpc", "http/protobuf"} {
 		t.Run(protocol, func(t *testing.T) {
-			got := &receiver{}
-			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
-			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", serve(got, t))
-			tracing, err := tmc.NewTracing(t.Context(), "workload-x", true)
-			if err != nil {
-				t.Fatal(err)
+			collector := otlp.Serve(t)
+			tracing := newTracing(t, protocol, map[string]string{"grpc": collector.GRPC, "http/protobuf": collector.HTTP}[protocol])
+			client := &http.Client{Transport: tracing.InstrumentTransport("kcp")(http.DefaultTransport)}
+			if told := call(t, t.Context(), client, http.MethodGet, api.URL+"/version"); told != "" {
+				t.Errorf("a request that is part of nothing is not traced: got %q", told)
 			}
-			ctx, span := tracing.Tracer().Start(t.Context(), "pass")
-			client := &http.Client{Transport: tracing.InstrumentTransport()(http.DefaultTransport)}
-			parent := call(t, ctx, client, http.MethodGet, api.URL)
-			if !strings.Contains(parent, span.SpanContext().TraceID().String()) {
-				t.Errorf("the server is told about the trace: got %q", parent)
-			}
-			call(t, ctx, client, http.MethodGet, api.URL+"?watch=true")
-			span.End()
 
-			stopped, stop := context.WithCancel(t.Context())
-			stop()
-			if err := tmc.RunParts(stopped, 5*time.Second, tracing.Part()); err != nil {
-				t.Error(err)
+			ctx, endPass := tracing.Start(t.Context(), "pass")
+			stepCtx, endStep := tracing.Start(ctx, "step")
+			id := trace.SpanContextFromContext(ctx).TraceID()
+			if told := call(t, stepCtx, client, http.MethodGet, api.URL+"/clusters/x/api/v1/namespaces/web/configmaps/a"); !strings.Contains(told, id.String()) {
+				t.Errorf("the server is told about the trace: got %q", told)
 			}
-			checkSpans(t, got, span)
+			call(t, stepCtx, client, http.MethodPatch, api.URL+"/apis/apps/v1/namespaces/web/deployments/a/status")
+			call(t, stepCtx, client, http.MethodGet, api.URL+"/api/v1/secrets?watch=true")
+			endStep(tmc.As(tmc.Conflict, errors.New("the password is sesame")))
+			endPass(nil)
+
+			stopPart(t, tracing)
+			got := collector.Trace(id).Draw(trace.SpanID{})
+			want := `workload-x: pass
+  step !Conflict
+    GET configmaps (kcp)
+    PATCH deployments/status (kcp) !
+`
+			if got != want {
+				t.Errorf("stopping sends what is left: got\n%s\nwant\n%s", got, want)
+			}
+			for _, span := range collector.Spans() {
+				if strings.Contains(span.String(), "sesame") {
+					t.Errorf("a span holds what an error or answer says: %v", span)
+				}
+			}
 		})
-	}
-}
-
-func checkSpans(t *testing.T, got *receiver, pass trace.Span) {
-	t.Helper()
-	got.lock.Lock()
-	defer got.lock.Unlock()
-	if !slices.Contains(got.services, "workload-x") || len(got.spans) != 2 {
-		t.Fatalf("stopping sends what is left, and watches are not traced: got %v of %v", got.spans, got.services)
-	}
-	for _, s := range got.spans {
-		id := pass.SpanContext().SpanID()
-		if s.GetName() == "GET" && !slices.Equal(s.GetParentSpanId(), id[:]) {
-			t.Errorf("a request is part of what it is made for: got %v", s)
-		}
 	}
 }
 
@@ -148,55 +106,107 @@ func call(t *testing.T, ctx context.Context, client *http.Client, method, url st
 	return string(body)
 }
 
-func TestTracingWithoutCollector(t *testing.T) {
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", closedAddress(t))
-	tracing, err := tmc.NewTracing(t.Context(), "workload-x", true)
+// silentAddress accepts connections, and says nothing.
+func silentAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
-	for range 5_000 { // more than the queue holds
-		_, span := tracing.Tracer().Start(t.Context(), "pass")
-		span.End()
-	}
-	if took := time.Since(start); took > 8*time.Second { // one export alone may take 10 s
-		t.Errorf("nothing waits for the collector: took %s", took)
-	}
-	stopped, stop := context.WithCancel(t.Context())
-	stop()
-	start = time.Now()
-	if err := tmc.RunParts(stopped, 5*time.Second, tracing.Part()); err != nil {
-		t.Errorf("losing spans is no failure: got %v", err)
-	}
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("stopping is bounded: took %s", took)
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { _ = connection.Close() })
+		}
+	})
+	t.Cleanup(func() { _ = listener.Close(); accepting.Wait() })
+	return "http://" + listener.Addr().String()
+}
+
+// A collector that is away, or hangs, holds nobody up, takes a bounded amount of memory, and leaves nothing behind.
+func TestTracingWithoutCollector(t *testing.T) {
+	for name, endpoint := range map[string]func(*testing.T) string{"closed": closedAddress, "silent": silentAddress} {
+		for _, protocol := range []string{"grpc", "http/protobuf"} {
+			t.Run(name+" "+protocol, func(t *testing.T) {
+				before := goleak.IgnoreCurrent()
+				address := endpoint(t)
+				tracing := newTracing(t, protocol, address)
+				start := time.Now()
+				makeSpans(tracing, 5_000) // more than the queue holds
+				full := liveHeap()
+				makeSpans(tracing, 100_000)
+				if took := time.Since(start); took > 8*time.Second { // one export alone may take 10 s
+					t.Errorf("nothing waits for the collector: took %s", took)
+				}
+				if grown := liveHeap() - full; grown > 8<<20 {
+					t.Errorf("20 times as many spans take %d KiB more", grown>>10)
+				}
+				start = time.Now()
+				stopPart(t, tracing)
+				if took := time.Since(start); took > 4*time.Second {
+					t.Errorf("stopping is bounded: took %s", took)
+				}
+				if name == "closed" { // else the test's own listener is still there
+					goleak.VerifyNone(t, before)
+				}
+			})
+		}
 	}
 }
 
+func makeSpans(tracing *tmc.Tracing, count int) {
+	for range count {
+		_, end := tracing.Start(context.Background(), "pass")
+		end(nil)
+	}
+}
+
+func liveHeap() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc) //nolint:gosec // fits
+}
+
 func TestTracingByEnvironment(t *testing.T) {
+	half := 0.5
+	two := 2.0
+	on := tmc.TracingConfig{Enabled: true}
 	for name, test := range map[string]struct {
-		enabled     bool
+		config      tmc.TracingConfig
 		env         map[string]string
 		wantEnabled bool
 		wantErr     []string
 	}{
-		"not enabled":                      {},
-		"enabled":                          {enabled: true, wantEnabled: true},
-		"the SDK is disabled":              {enabled: true, env: map[string]string{"OTEL_SDK_DISABLED": "true"}},
-		"nothing is exported":              {enabled: true, env: map[string]string{"OTEL_TRACES_EXPORTER": "none"}},
-		"an exporter that is not there":    {enabled: true, env: map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, wantErr: []string{"OTEL_TRACES_EXPORTER", "zipkin"}},
-		"a protocol that is not there":     {enabled: true, env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, wantErr: []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"}},
-		"the protocol of traces counts":    {enabled: true, env: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, wantEnabled: true},
-		"a sampler":                        {enabled: true, env: map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1"}, wantEnabled: true},
-		"a sampler that is not there":      {enabled: true, env: map[string]string{"OTEL_TRACES_SAMPLER": "sometimes"}, wantErr: []string{"OTEL_TRACES_SAMPLER", "sometimes"}},
-		"an argument that is out of range": {enabled: true, env: map[string]string{"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}, wantErr: []string{"OTEL_TRACES_SAMPLER_ARG"}},
-		"what is disabled is not checked":  {env: map[string]string{"OTEL_TRACES_SAMPLER": "sometimes"}},
+		"not enabled":                       {},
+		"enabled":                           {config: on, wantEnabled: true},
+		"the SDK is disabled":               {config: on, env: map[string]string{"OTEL_SDK_DISABLED": "true"}},
+		"nothing is exported":               {config: on, env: map[string]string{"OTEL_TRACES_EXPORTER": "none"}},
+		"an exporter that is not there":     {config: on, env: map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, wantErr: []string{"OTEL_TRACES_EXPORTER", "zipkin"}},
+		"a protocol that is not there":      {config: on, env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, wantErr: []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"}},
+		"the protocol of traces counts":     {config: on, env: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, wantEnabled: true},
+		"a protocol that is configured":     {config: tmc.TracingConfig{Enabled: true, Protocol: "http/json"}, wantErr: []string{"http/json"}},
+		"the environment's protocol wins":   {config: tmc.TracingConfig{Enabled: true, Protocol: "http/json"}, env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, wantEnabled: true},
+		"an endpoint that is no URL":        {config: tmc.TracingConfig{Enabled: true, Endpoint: "collector:4318"}, wantErr: []string{"collector:4318", "http://"}},
+		"the environment's endpoint wins":   {config: tmc.TracingConfig{Enabled: true, Endpoint: "collector:4318"}, env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, wantEnabled: true},
+		"a sampler":                         {config: on, env: map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1"}, wantEnabled: true},
+		"a sampler that is not there":       {config: on, env: map[string]string{"OTEL_TRACES_SAMPLER": "sometimes"}, wantErr: []string{"OTEL_TRACES_SAMPLER", "sometimes"}},
+		"half the name of one":              {config: on, env: map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_"}, wantErr: []string{"OTEL_TRACES_SAMPLER"}},
+		"an argument that is out of range":  {config: on, env: map[string]string{"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}, wantErr: []string{"OTEL_TRACES_SAMPLER_ARG"}},
+		"a ratio":                           {config: tmc.TracingConfig{Enabled: true, SamplingRatio: &half}, wantEnabled: true},
+		"a ratio that is out of range":      {config: tmc.TracingConfig{Enabled: true, SamplingRatio: &two}, wantErr: []string{"2", "from 0 to 1"}},
+		"the environment's sampler goes on": {config: tmc.TracingConfig{Enabled: true, SamplingRatio: &two}, env: map[string]string{"OTEL_TRACES_SAMPLER": "always_on"}, wantEnabled: true},
+		"what is disabled is not checked":   {env: map[string]string{"OTEL_TRACES_SAMPLER": "sometimes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for key, value := range test.env {
 				t.Setenv(key, value)
 			}
-			tracing, err := tmc.NewTracing(t.Context(), "workload-x", test.enabled)
+			tracing, err := tmc.NewTracing(t.Context(), "workload-x", test.config)
 			checkError(t, err, test.wantErr, nil)
 			if err != nil {
 				return
@@ -204,15 +214,15 @@ func TestTracingByEnvironment(t *testing.T) {
 			if tracing.Enabled() != test.wantEnabled {
 				t.Errorf("enabled: got %t, want %t", tracing.Enabled(), test.wantEnabled)
 			}
-			if wrapped := tracing.InstrumentTransport()(http.DefaultTransport); (wrapped == http.DefaultTransport) == test.wantEnabled {
+			if wrapped := tracing.InstrumentTransport("kcp")(http.DefaultTransport); (wrapped == http.DefaultTransport) == test.wantEnabled {
 				t.Error("requests go the direct way if and only if tracing is disabled")
 			}
-			stop(t, tracing)
+			stopTracing(t, tracing)
 		})
 	}
 }
 
-func stop(t *testing.T, tracing *tmc.Tracing) {
+func stopTracing(t *testing.T, tracing *tmc.Tracing) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -224,20 +234,103 @@ func stop(t *testing.T, tracing *tmc.Tracing) {
 	}
 }
 
+const (
+	wanted   = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	unwanted = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+)
+
 func TestTracingSamples(t *testing.T) {
-	t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
-	tracing, err := tmc.NewTracing(t.Context(), "workload-x", true)
+	none, all := 0.0, 1.0
+	for _, test := range []struct {
+		name             string
+		env              string
+		ratio, thenRatio *float64
+		parent           string
+		want             bool
+	}{
+		{name: "all is sent unless somebody says something", want: true},
+		{name: "the configuration decides about what begins here", ratio: &none},
+		{name: "and can be changed", ratio: &none, thenRatio: &all, want: true},
+		{name: "the environment decides before it", env: "parentbased_always_off", ratio: &all},
+		{name: "also when it is changed", env: "parentbased_always_off", ratio: &all, thenRatio: &all},
+		{name: "what a parent decided counts before both", env: "parentbased_always_off", ratio: &none, parent: wanted, want: true},
+		{name: "also when it wants nothing", parent: unwanted},
+		{name: "unless the sampler asks no parent", env: "always_on", parent: unwanted, want: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.env != "" {
+				t.Setenv("OTEL_TRACES_SAMPLER", test.env)
+			}
+			tracing, err := tmc.NewTracing(t.Context(), "workload-x", tmc.TracingConfig{Enabled: true, Carry: true, SamplingRatio: test.ratio})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { stopPart(t, tracing) })
+			if test.thenRatio != nil {
+				if err := tracing.SetSampling(test.thenRatio); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, end := tracing.Start(tmc.Origin{Change: tmc.ParseTraceparent(test.parent)}.Context(t.Context()), "pass")
+			defer end(nil)
+			if got := trace.SpanFromContext(ctx).IsRecording(); got != test.want {
+				t.Errorf("is sent: got %t, want %t", got, test.want)
+			}
+			carried := tracing.Traceparent(ctx)
+			if (carried != "") != test.want {
+				t.Errorf("only what is sent is carried: got %q", carried)
+			}
+			if test.parent != "" && carried != "" && !strings.HasPrefix(carried, test.parent[:35]) {
+				t.Errorf("the trace goes on: got %q after %q", carried, test.parent)
+			}
+		})
+	}
+}
+
+func TestTracesAreCarriedOnlyIfAskedTo(t *testing.T) {
+	tracing, err := tmc.NewTracing(t.Context(), "workload-x", tmc.TracingConfig{Enabled: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stop(t, tracing)
-	_, span := tracing.Tracer().Start(t.Context(), "alone")
-	if span.IsRecording() {
-		t.Error("the environment's sampler decides")
+	defer stopTracing(t, tracing)
+	ctx, end := tracing.Start(t.Context(), "pass")
+	defer end(nil)
+	var none *tmc.Tracing
+	if tracing.Carries() || tracing.Traceparent(ctx) != "" || none.Carries() || none.Enabled() {
+		t.Error("nothing is carried unless somebody asks for it")
 	}
-	parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled, Remote: true})
-	_, span = tracing.Tracer().Start(trace.ContextWithSpanContext(t.Context(), parent), "child")
-	if !span.IsRecording() {
-		t.Error("what a parent decided counts before it")
+}
+
+func TestOrigins(t *testing.T) {
+	var origins tmc.Origins[string]
+	number := func(i int) string {
+		return "00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920330" + string(rune('0'+i)) + "-01"
+	}
+	for i := 1; i <= 3; i++ {
+		origins.Note("a", number(i))
+	}
+	origins.Note("a", "no traceparent")
+	for i := range 10 {
+		origins.Note("b", number(i))
+	}
+	a := origins.Take("a")
+	if a.Change.SpanID().String() != "b7ad6b7169203303" || len(a.Others) != 2 || a.Others[0].SpanID().String() != "b7ad6b7169203301" {
+		t.Errorf("a pass is about the last change, and covers those before: got %v", a)
+	}
+	if again := origins.Take("a"); again.Change.IsValid() || len(again.Others) > 0 {
+		t.Errorf("what was taken is gone: got %v", again)
+	}
+	if b := origins.Take("b"); b.Change.SpanID().String() != "b7ad6b7169203309" || len(b.Others) != 7 {
+		t.Errorf("a bounded number of changes is remembered: got %v", b)
+	}
+
+	collector := otlp.Serve(t)
+	tracing := newTracing(t, "grpc", collector.GRPC)
+	_, end := tracing.Start(a.Context(t.Context()), "pass", a.Links())
+	end(nil)
+	stopPart(t, tracing)
+	spans := collector.Trace(a.Change.TraceID()).Below(a.Change.SpanID())
+	if len(spans) != 1 || len(spans[0].GetLinks()) != 2 {
+		t.Errorf("the pass belongs to the change and is linked with the others: got %v", spans)
 	}
 }

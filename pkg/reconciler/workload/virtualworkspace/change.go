@@ -163,7 +163,7 @@ func (t patchTarget) readAnnotations(raw []byte) (map[string]*string, error) {
 			limit = maxStatusAnnotation
 		case workloadv1alpha1.ConditionsAnnotation(t.owner.key):
 			limit = maxConditionsAnnotation
-		case workloadv1alpha1.DeletionAnnotation(t.owner.key), workloadv1alpha1.SpecDiffAnnotation(t.owner.key):
+		case workloadv1alpha1.DeletionAnnotation(t.owner.key), workloadv1alpha1.SpecDiffAnnotation(t.owner.key), workloadv1alpha1.TraceAnnotation:
 		default:
 			return nil, denied(reasonField, "a target may not write the annotation %q", short(name))
 		}

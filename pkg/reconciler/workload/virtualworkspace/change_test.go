@@ -76,6 +76,10 @@ func TestChanges(t *testing.T) {
 			patch: `{metadata: {annotations: {CONDITIONS-mine: null, LEAVE-mine: null}}}`,
 		},
 		{
+			what: "a trace that is used goes with the claim", object: `{` + version + `, labels: {STATE-mine: Sync}, annotations: {TRACE: t}}`,
+			patch: `{metadata: {finalizers: [CLAIM-mine], annotations: {TRACE: null}}}`, want: `{metadata: {` + version + `, finalizers: [CLAIM-mine], annotations: {TRACE: null}}}`,
+		},
+		{
 			what: "a request to leave is not declined", object: `{` + version + `, labels: {STATE-mine: Sync}, annotations: {LEAVE-mine: "2030-01-01T00:00:00Z"}}`,
 			patch: `{metadata: {annotations: {LEAVE-mine: null}}}`,
 		},

@@ -13,6 +13,10 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/rest"
@@ -47,7 +51,9 @@ type Deps struct {
 	// ExportURLs are where an APIExport of the provider is served, one per shard; none while that is not known.
 	ExportURLs func(export string) []string
 	Metrics    *Metrics
-	Clock      clock.WithTicker
+	// Tracing makes a span of each request other than watches; nil for none.
+	Tracing *tmc.Tracing
+	Clock   clock.WithTicker
 }
 
 // Server is the virtual workspace server.
@@ -56,6 +62,7 @@ type Server struct {
 	exportURLs   func() []string // of the APIExport with the tenants' objects
 	clock        clock.WithTicker
 	metrics      *Metrics
+	tracing      *tmc.Tracing
 	upstream     *upstream
 	catalog      *catalog
 	upsynced     sets.Set[schema.GroupResource]
@@ -94,7 +101,7 @@ func New(config Config, deps Deps) (*Server, error) {
 func newServer(config Config, deps Deps, u *upstream, r reviewer) *Server {
 	m := deps.Metrics
 	s := &Server{
-		config: config, exportURLs: func() []string { return deps.ExportURLs(workloadv1alpha1.KubernetesExport) }, clock: deps.Clock, metrics: m, upstream: u,
+		config: config, exportURLs: func() []string { return deps.ExportURLs(workloadv1alpha1.KubernetesExport) }, clock: deps.Clock, metrics: m, tracing: deps.Tracing, upstream: u,
 		catalog: newCatalog(u, deps.Clock), upsynced: sets.New(config.Upsynced...),
 		access: newAccess(r, deps.Clock, m), seen: newSeen(deps.Clock), logger: klog.Background(),
 		limits: newLimits(config.MaxWatches, config.MaxRequests), events: newEventLimits(deps.Clock),
@@ -297,7 +304,31 @@ func (s *Server) serve(x *exchange) error {
 		return err
 	}
 	defer leave()
-	return s.act(x)
+	end := s.startSpan(x)
+	err = s.act(x)
+	end(err)
+	return err
+}
+
+// startSpan goes on with the client's trace. It is asked for who may ask something only.
+func (s *Server) startSpan(x *exchange) (end func(error)) {
+	if !s.tracing.Enabled() || x.verb == verbWatch {
+		return func(error) {}
+	}
+	name := x.verb + " " + x.kind.gvr.Resource
+	if x.subresource != "" {
+		name += "/" + x.subresource
+	}
+	ctx, end := s.tracing.Start(tmc.FromHeader(x.in.Context(), x.in.Header), name,
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.String("syncTarget", x.target.String())))
+	x.in = x.in.WithContext(ctx)
+	return func(err error) {
+		if err != nil {
+			status, _ := statusOf(err)
+			err = &apierrors.StatusError{ErrStatus: status}
+		}
+		end(err)
+	}
 }
 
 func (s *Server) act(x *exchange) error {

@@ -50,6 +50,7 @@ var shownAnnotations = map[string]bool{
 	workloadv1alpha1.ConflictPolicyAnnotation:         true,
 	workloadv1alpha1.ImmutablePolicyAnnotation:        true,
 	workloadv1alpha1.RemovalPolicyAnnotation:          true,
+	workloadv1alpha1.TraceAnnotation:                  true,
 }
 
 // showsAnnotation is about names; [facts] know about the rest.

@@ -20,7 +20,7 @@ var named = strings.NewReplacer(
 	"STATE-", workloadv1alpha1.StateLabel(""), "LEAVE-", workloadv1alpha1.DeletionAnnotation(""),
 	"SOFT-", workloadv1alpha1.SoftFinalizersAnnotation(""), "CLAIM-", workloadv1alpha1.SyncerFinalizer(""),
 	"DIFF-", workloadv1alpha1.SpecDiffAnnotation(""), "STATUS-", workloadv1alpha1.StatusAnnotation(""),
-	"CONDITIONS-", workloadv1alpha1.ConditionsAnnotation(""), "POLICY", workloadv1alpha1.RemovalPolicyAnnotation,
+	"CONDITIONS-", workloadv1alpha1.ConditionsAnnotation(""), "POLICY", workloadv1alpha1.RemovalPolicyAnnotation, "TRACE", workloadv1alpha1.TraceAnnotation,
 )
 
 func fromYAML(t testing.TB, text string) []byte {
@@ -57,9 +57,9 @@ func TestViews(t *testing.T) {
 			  finalizers: [CLAIM-mine, CLAIM-other, tenant.example.com/x],
 			  labels: {STATE-mine: Sync, STATE-other: Sync, claimed.internal.apis.kcp.io/x: y, app: web},
 			  annotations: {kcp.io/cluster: abc, kcp.io/path: "root:x", STATUS-other: "{}", LEAVE-other: "2030-01-01T00:00:00Z", SOFT-other: a, DIFF-other: "[]",
-			    CONDITIONS-other: "[]", CONDITIONS-mine: "[]", POLICY: Orphan, kubectl.kubernetes.io/last-applied-configuration: "{}", note: n}}}`,
+			    CONDITIONS-other: "[]", CONDITIONS-mine: "[]", POLICY: Orphan, TRACE: t, kubectl.kubernetes.io/last-applied-configuration: "{}", note: n}}}`,
 			view: `{kind: Deployment, metadata: {name: x, finalizers: [CLAIM-mine], labels: {STATE-mine: Sync, app: web},
-			  annotations: {kcp.io/cluster: abc, CONDITIONS-mine: "[]", POLICY: Orphan, note: n}}}`,
+			  annotations: {kcp.io/cluster: abc, CONDITIONS-mine: "[]", POLICY: Orphan, TRACE: t, note: n}}}`,
 		},
 		{
 			what:   "the spec is the one for this target",

@@ -129,6 +129,22 @@ func (d *Decision) Assigns() bool {
 	return slices.ContainsFunc(d.Acts, func(a Act) bool { return a.Do == Assign })
 }
 
+// forSyncers are what a syncer has to do something about.
+var forSyncers = []Verb{Assign, Keep, Depart, Return}
+
+// Carry has the object carry the trace of this decision if a syncer is to go on with it. What it carried before is used, and
+// goes with what is written anyway; traceparent is empty for a trace that nobody wants to hear of.
+func (d *Decision) Carry(traceparent, before string) {
+	goesOn := slices.ContainsFunc(d.Acts, func(a Act) bool { return slices.Contains(forSyncers, a.Do) })
+	switch {
+	case !d.Writes():
+	case goesOn && traceparent != "":
+		d.Annotations[workloadv1alpha1.TraceAnnotation] = traceparent
+	case before != "":
+		d.Annotations[workloadv1alpha1.TraceAnnotation] = nil
+	}
+}
+
 // Next decides about one object.
 func Next(o Observed) Decision {
 	d := &draft{Observed: o, Decision: Decision{Labels: map[string]any{}, Annotations: map[string]any{}}}

@@ -496,3 +496,36 @@ func carriedOut(o Object, d Decision) Object {
 	}
 	return o
 }
+
+func TestCarry(t *testing.T) {
+	const trace = workloadv1alpha1.TraceAnnotation
+	for _, tc := range []struct {
+		what                string
+		acts                []Act
+		labels, annotations map[string]any
+		traceparent, before string
+		want                any // of the annotation
+		written             bool
+	}{
+		{what: "what is assigned carries the trace", acts: []Act{{Do: Assign}}, labels: map[string]any{"a": "b"}, traceparent: "now", want: "now", written: true},
+		{what: "in the place of the one that led here", acts: []Act{{Do: Depart}}, labels: map[string]any{"a": "b"}, traceparent: "now", before: "then", want: "now", written: true},
+		{what: "one that nobody wants to hear of is not carried", acts: []Act{{Do: Assign}}, labels: map[string]any{"a": "b"}},
+		{what: "and takes off the one before", acts: []Act{{Do: Assign}}, labels: map[string]any{"a": "b"}, before: "then", written: true},
+		{what: "when a syncer has nothing to do, the trace ends", acts: []Act{{Do: Tell}, {Do: Release}}, annotations: map[string]any{"a": "b"}, traceparent: "now", before: "then", written: true},
+		{what: "none is taken off where none is", acts: []Act{{Do: Tidy}}, annotations: map[string]any{"a": "b"}, traceparent: "now"},
+		{what: "for a trace alone nothing is written", acts: []Act{{Do: Wait}}, traceparent: "now", before: "then"},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			d := Decision{Labels: tc.labels, Annotations: map[string]any{}, Acts: tc.acts}
+			for name, value := range tc.annotations {
+				d.Annotations[name] = value
+			}
+			writes := d.Writes()
+			d.Carry(tc.traceparent, tc.before)
+			got, written := d.Annotations[trace]
+			if got != tc.want || written != tc.written || d.Writes() != writes {
+				t.Errorf("got %v, written %t, want %v, %t; writes %t, before %t", got, written, tc.want, tc.written, d.Writes(), writes)
+			}
+		})
+	}
+}

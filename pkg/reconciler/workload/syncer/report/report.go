@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/dynamic"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
@@ -26,6 +27,8 @@ type Writer struct {
 	Client dynamic.NamespaceableResourceInterface
 	// Key of the target.
 	Key string
+	// TakesTraces: what is written to the metadata takes off the trace that the object carries, which is used by then.
+	TakesTraces bool
 }
 
 // Claim adds the target's finalizer. It is refused as a conflict when the object is no longer the one that was seen.
@@ -86,6 +89,11 @@ func (w *Writer) Status(ctx context.Context, seen metav1.Object, patch []byte, s
 }
 
 func (w *Writer) status(ctx context.Context, seen metav1.Object, kind types.PatchType, patch []byte, subresource string) (resourceVersion string, err error) {
+	if subresource == "" && kind == types.MergePatchType && w.carriesTrace(seen) { // else the metadata is not written
+		if patch, err = withoutTrace(patch); err != nil {
+			return "", err
+		}
+	}
 	var subresources []string
 	if subresource != "" {
 		subresources = []string{subresource}
@@ -121,7 +129,40 @@ func (w *Writer) Read(ctx context.Context, namespace, name string) (*unstructure
 	return w.Client.Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
+// carriesTrace: the object has a trace to be taken off.
+func (w *Writer) carriesTrace(seen metav1.Object) bool {
+	_, carries := seen.GetAnnotations()[workloadv1alpha1.TraceAnnotation]
+	return carries && w.TakesTraces
+}
+
+// withoutTrace adds to a merge patch that the trace goes.
+func withoutTrace(patch []byte) ([]byte, error) {
+	var body map[string]any
+	if err := utiljson.Unmarshal(patch, &body); err != nil {
+		return nil, fmt.Errorf("decoding: %w", err)
+	}
+	takeTrace(body)
+	return json.Marshal(body)
+}
+
+func takeTrace(body map[string]any) {
+	inner(inner(body, "metadata"), "annotations")[workloadv1alpha1.TraceAnnotation] = nil
+}
+
+// inner is a field of an object, made if it is not there.
+func inner(of map[string]any, field string) map[string]any {
+	found, ok := of[field].(map[string]any)
+	if !ok {
+		found = map[string]any{}
+		of[field] = found
+	}
+	return found
+}
+
 func (w *Writer) patch(ctx context.Context, seen metav1.Object, body map[string]any) (*unstructured.Unstructured, error) {
+	if w.carriesTrace(seen) {
+		takeTrace(body)
+	}
 	data, err := json.Marshal(body)
 	if err != nil {
 		return nil, fmt.Errorf("encoding: %w", err)
