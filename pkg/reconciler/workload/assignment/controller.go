@@ -223,17 +223,38 @@ func (c *Controller) objectChanged(resource schema.GroupResource, change fleet.C
 	}
 }
 
-// noteTrace has the pass belong to the trace that the change carries. What was there at the start is no change.
+// noteTrace has the pass belong to the trace that a change carries.
 func (c *Controller) noteTrace(resource schema.GroupResource, change fleet.Change[*object]) {
-	carried := change.Object.Annotations[workloadv1alpha1.TraceAnnotation]
-	seenBefore := change.Before != nil && change.Before.Annotations[workloadv1alpha1.TraceAnnotation] == carried
-	if carried == "" || seenBefore || change.Deleted || change.Priority < tmc.PriorityLive {
-		return
+	if carried := carriedBy(change); carried != "" {
+		c.loop.NoteTrace(item{resource: resource, Key: fleet.KeyOf(change.Object)}, carried)
 	}
-	i := item{resource: resource, Key: fleet.KeyOf(change.Object)}
-	if c.remembered(i).wrote != change.Object.ResourceVersion { // else it is our own
-		c.loop.NoteTrace(i, carried)
+}
+
+// carriedBy is what a change carries; empty for none. What was there at the start is no change, and what comes with a change of
+// where the object is to be is what was written with that, for a syncer.
+func carriedBy(change fleet.Change[*object]) string {
+	now, before := change.Object, change.Before
+	if before == nil {
+		before = &object{}
 	}
+	carried := now.Annotations[workloadv1alpha1.TraceAnnotation]
+	ours := !maps.Equal(before.Labels, now.Labels) && len(workloadv1alpha1.AssignedKeys(now.Labels)) > 0 || !slices.Equal(leavingOf(before), leavingOf(now))
+	if carried == before.Annotations[workloadv1alpha1.TraceAnnotation] || ours || change.Deleted || change.Priority < tmc.PriorityLive {
+		return ""
+	}
+	return carried
+}
+
+// leavingOf are the targets that the object was asked to leave.
+func leavingOf(o *object) []string {
+	var leaving []string
+	for name := range o.Annotations {
+		if key, ok := workloadv1alpha1.KeyOfDeletionAnnotation(name); ok {
+			leaving = append(leaving, key)
+		}
+	}
+	slices.Sort(leaving)
+	return leaving
 }
 
 // soon is how long changes of a namespace's objects are collected before it is looked at as a whole.

@@ -43,12 +43,12 @@ func (p *pass) startSpan(ctx context.Context) (_ context.Context, end func(error
 	}
 	up, _ := p.c.lookUpstream(p.key)
 	origin := p.origin(up)
-	ctx, end = p.c.tracing.Start(origin.Context(ctx), "sync "+p.c.gvr.GroupResource().String(), origin.Links(),
+	ctx, endSpan := p.c.tracing.Start(origin.Context(ctx), "sync "+p.c.gvr.GroupResource().String(), origin.Links(),
 		trace.WithAttributes(attribute.String("object", p.key.String())))
 	last := p.record.followed
 	continues := last != nil && origin.Change.Equal(last.pass)
 	return ctx, func(err error) {
-		end(err)
+		endSpan(err)
 		begins := origin.Change.IsValid() && !continues
 		p.record.followed = last.after(p.now, continues, begins || p.wrote, followed{pass: trace.SpanContextFromContext(ctx), generation: generationOf(up)})
 	}

@@ -319,7 +319,7 @@ func (s *Server) startSpan(x *exchange) (end func(error)) {
 	if x.subresource != "" {
 		name += "/" + x.subresource
 	}
-	ctx, end := s.tracing.Start(tmc.FromHeader(x.in.Context(), x.in.Header), name,
+	ctx, endSpan := s.tracing.Start(tmc.FromHeader(x.in.Context(), x.in.Header), name,
 		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.String("syncTarget", x.target.String())))
 	x.in = x.in.WithContext(ctx)
 	return func(err error) {
@@ -327,7 +327,7 @@ func (s *Server) startSpan(x *exchange) (end func(error)) {
 			status, _ := statusOf(err)
 			err = &apierrors.StatusError{ErrStatus: status}
 		}
-		end(err)
+		endSpan(err)
 	}
 }
 
