@@ -34,7 +34,7 @@ func newPatient(t *testing.T, process func(context.Context, Key) (time.Duration,
 	s.heartbeat.Beat()
 	s.phase.Store(phaseWorking)
 	s.leading.Store(true)
-	tracing, err := tmc.NewTracing(t.Context(), "test", false)
+	tracing, err := tmc.NewTracing(t.Context(), "test", tmc.TracingConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
