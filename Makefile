@@ -39,6 +39,11 @@ profile: ## Write CPU and heap profiles of a start with everything to do and of 
 	@go build -o bin/ ./test/bench
 	@exec bin/bench -only drain,restart -docs= -profiles bin/profiles $(ARGS)
 
+.PHONY: pictures
+pictures: ## Run the demo under a real Prometheus and draw the dashboards of config/grafana from it into docs/images.
+	@go build -o bin/ ./test/demo ./test/monitoring
+	@exec bin/monitoring $(ARGS)
+
 .PHONY: lint
 lint: ## Run the linters.
 	@linter=$$(hack/tools/tool golangci-lint) && exec "$$linter" run

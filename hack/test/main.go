@@ -83,6 +83,11 @@ func run(ctx context.Context, only string, extra []string) (failed bool, err err
 	if err != nil {
 		return true, err
 	}
+	if only != "servers" { // else the first test that needs it would wait for it to be built
+		if _, err := output(ctx, "hack/tools/tool", "prometheus", "promtool"); err != nil {
+			return true, err
+		}
+	}
 	packages, err := output(ctx, "go", "list", "./...")
 	if err != nil {
 		return true, err

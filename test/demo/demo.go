@@ -33,7 +33,9 @@ const (
 type demo struct {
 	*screen
 	keep bool
-	env  *env.Env
+	// prometheus is a file for the addresses of the metrics; empty for none.
+	prometheus string
+	env        *env.Env
 
 	plugin, agent, managerProgram string // executables
 	kubeconfig                    string
@@ -53,7 +55,7 @@ type chapter struct {
 }
 
 // run tells the whole story, and ends all that it started.
-func run(ctx context.Context, s *screen, keep bool) (err error) {
+func run(ctx context.Context, s *screen, keep bool, prometheus string) (err error) {
 	s.show("Two teams in two kcp workspaces, two physical clusters: the teams just apply, and their work runs, moves and survives.")
 	e, err := env.New(env.Options{Progress: s})
 	if err != nil {
@@ -61,7 +63,7 @@ func run(ctx context.Context, s *screen, keep bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	d := &demo{
-		screen: s, keep: keep, env: e,
+		screen: s, keep: keep, prometheus: prometheus, env: e,
 		clusters: []*cluster{{name: "east"}, {name: "west"}}, teams: []*team{{name: "team-a"}, {name: "team-b"}},
 	}
 	for _, c := range d.chapters() {

@@ -125,7 +125,10 @@ func (d *demo) initialize(ctx context.Context) (err error) {
 	}
 	d.say("Each cluster sees its own objects only, at https://%s", url)
 	d.manager, err = d.env.Start(ctx, env.Command{Name: "workload-manager", Path: d.managerProgram, Args: append(append([]string{"--virtual-workspace-url=https://" + url}, common...), managerFlags...)})
-	return err
+	if err != nil {
+		return err
+	}
+	return d.tellPrometheus(ctx)
 }
 
 var serving = regexp.MustCompile(`"Serving" server="([-\w]+)" address="([^"]+)"`)
@@ -162,6 +165,9 @@ func (d *demo) onboard(ctx context.Context) error {
 		if err := d.awaitReady(ctx, c); err != nil {
 			return err
 		}
+	}
+	if err := d.tellPrometheus(ctx); err != nil {
+		return err
 	}
 	return d.workload(ctx, "status", "--workspace", provider)
 }

@@ -91,7 +91,7 @@ func TestHistogramsAreNativeAndLeadToTraces(t *testing.T) {
 	tmc.Observe(t.Context(), histogram, 7)
 
 	text := scrape(t, reg, "application/openmetrics-text; version=1.0.0")
-	wantLines(t, text, `lag_seconds_bucket{le="0.025"} 1 # {span_id="ab00000000000000",trace_id="ab000000000000000000000000000000"} 0.02`,
+	wantLines(t, text, `lag_seconds_bucket{le="0.025"} 1 # {`, `trace_id="ab000000000000000000000000000000"`, `span_id="ab00000000000000"`,
 		`lag_seconds_bucket{le="0.5"} 2`+"\n", `lag_seconds_bucket{le="10.0"} 3`+"\n", "lag_seconds_count 3", "# EOF")
 
 	contentType, body, _ := strings.Cut(scrape(t, reg, "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"), "\n")

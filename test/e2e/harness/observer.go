@@ -1,0 +1,166 @@
+package harness
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// Observer scrapes a program over and over, and remembers which values each metric has had.
+type Observer struct {
+	program *Program
+
+	lock   sync.Mutex
+	values map[string]map[string]bool
+}
+
+// Observe starts to scrape, until the test ends.
+func (s *Program) Observe() *Observer {
+	o := &Observer{program: s, values: map[string]map[string]bool{}}
+	url := s.URL("metrics", "/metrics")
+	Repeat(s.T, func() error {
+		_, body, err := Ask(s.T.Context(), url)
+		if err != nil {
+			return err
+		}
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+		o.note(families)
+		return err
+	})
+	return o
+}
+
+func (o *Observer) note(families map[string]*dto.MetricFamily) {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	for name, family := range families {
+		if o.values[name] == nil {
+			o.values[name] = map[string]bool{}
+		}
+		o.values[name][fmt.Sprint(family.GetMetric())] = true
+	}
+}
+
+// Constants are the metrics that are what they are for as long as a process lives, and who sees to it that they are right.
+var Constants = map[string]string{
+	"workload_build_info":        "always 1; Observer.Changed looks at it",
+	"kubernetes_feature_enabled": "what the process was started with; the tests of the feature gates start it both ways",
+}
+
+// Changed checks that every documented metric has been seen with two values, but for the constants, and that none is exposed that
+// is not documented. The reference is a path, program the title of its section.
+func (o *Observer) Changed(reference, program string) {
+	t := o.program.T
+	t.Helper()
+	names := DocumentedMetrics(t, reference, program)
+	if len(names) < 20 {
+		t.Errorf("the reference names %v", names)
+	}
+	Eventually(t, func() error {
+		if missing := o.unchanged(names); len(missing) > 0 {
+			return fmt.Errorf("never seen to change: %s", strings.Join(missing, ", "))
+		}
+		return nil
+	})
+	if unknown := o.undocumented(names); len(unknown) > 0 {
+		t.Errorf("exposed but not documented: %s; run make generate", strings.Join(unknown, ", "))
+	}
+	if Sum(o.program.Scrape(), "workload_build_info", "program="+program) != 1 {
+		t.Error("workload_build_info is not 1")
+	}
+	o.conventional()
+}
+
+func (o *Observer) unchanged(names []string) []string {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		_, constant := Constants[name]
+		return constant || len(o.values[name]) > 1
+	})
+}
+
+func (o *Observer) undocumented(names []string) (undocumented []string) {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	elsewhere := regexp.MustCompile("^(go|process|promhttp)_")
+	for name := range o.values {
+		if !elsewhere.MatchString(name) && !slices.Contains(names, name) {
+			undocumented = append(undocumented, name)
+		}
+	}
+	return undocumented
+}
+
+// conventional checks what is exposed against Prometheus' conventions, in each of the forms that a server may ask for.
+func (o *Observer) conventional() {
+	t := o.program.T
+	t.Helper()
+	_, text := o.program.Ask("metrics", "/metrics")
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	for _, problem := range problems {
+		if !strings.HasPrefix(problem.Metric, "go_") { // not ours
+			t.Errorf("%s: %s", problem.Metric, problem.Text)
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if open := o.ask("application/openmetrics-text; version=1.0.0"); !bytes.HasSuffix(open.body, []byte("# EOF\n")) {
+		t.Errorf("OpenMetrics is answered with %s", open.contentType)
+	}
+	for name, family := range o.protobuf() {
+		for _, m := range family.GetMetric() {
+			// Those of the Go runtime and its own bucket boundaries are not ours to choose.
+			if h := m.GetHistogram(); h != nil && !strings.HasPrefix(name, "go_") && (h.GetSchema() == 0 || len(h.GetBucket()) == 0) {
+				t.Errorf("%s is not a native histogram with classic buckets", name)
+			}
+		}
+	}
+}
+
+type scraped struct {
+	contentType string
+	body        []byte
+}
+
+func (o *Observer) ask(accept string) scraped {
+	t := o.program.T
+	t.Helper()
+	request := Must(http.NewRequestWithContext(t.Context(), http.MethodGet, o.program.URL("metrics", "/metrics"), http.NoBody))(t)
+	request.Header.Set("Accept", accept)
+	response := Must((&http.Client{}).Do(request))(t)
+	defer func() { _ = response.Body.Close() }()
+	return scraped{response.Header.Get("Content-Type"), Must(io.ReadAll(response.Body))(t)}
+}
+
+// protobuf is the form in which histograms are native.
+func (o *Observer) protobuf() map[string]*dto.MetricFamily {
+	t := o.program.T
+	t.Helper()
+	answer := o.ask("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	decoder := expfmt.NewDecoder(bytes.NewReader(answer.body), expfmt.ResponseFormat(http.Header{"Content-Type": {answer.contentType}}))
+	families := map[string]*dto.MetricFamily{}
+	for {
+		family := &dto.MetricFamily{}
+		err := decoder.Decode(family)
+		if err == io.EOF {
+			return families
+		}
+		if err != nil {
+			t.Fatalf("decoding %s: %v", answer.contentType, err)
+		}
+		families[family.GetName()] = family
+	}
+}
