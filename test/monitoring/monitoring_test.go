@@ -139,7 +139,8 @@ var (
 // strays are the metrics and labels in an expression that nothing has.
 func strays(expr string, known map[string][]string) (found []string) {
 	for _, group := range grouping.FindAllString(expr, -1) {
-		for _, label := range regexp.MustCompile(`[a-z_]+`).FindAllString(group[strings.Index(group, "("):], -1) {
+		_, labels, _ := strings.Cut(group, "(")
+		for _, label := range regexp.MustCompile(`[a-z_]+`).FindAllString(labels, -1) {
 			if !slices.Contains(addedLabels, label) && !slices.ContainsFunc(slices.Collect(maps.Values(known)), func(labels []string) bool { return slices.Contains(labels, label) }) {
 				found = append(found, "label "+label)
 			}

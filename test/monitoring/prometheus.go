@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -65,7 +66,10 @@ func startPrometheus(ctx context.Context, dir, targets string) (*prometheusServe
 		return nil, err
 	}
 	s.api = prometheus.NewAPI(client)
-	return s, s.await(ctx, "http://"+address+"/-/ready")
+	if err := s.await(ctx, "http://"+address+"/-/ready"); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	return s, nil
 }
 
 // copyRules takes the rules as they are, but for how often they are evaluated.
@@ -91,7 +95,7 @@ func (s *prometheusServer) await(ctx context.Context, url string) error {
 		if err != nil {
 			return err
 		}
-		response, err := http.DefaultClient.Do(request)
+		response, err := (&http.Client{}).Do(request)
 		if err == nil {
 			_ = response.Body.Close()
 			if response.StatusCode == http.StatusOK {
@@ -140,7 +144,7 @@ func tellStory(ctx context.Context, targets string, after time.Duration) error {
 	case <-time.After(after):
 	}
 	cancel()
-	<-failed
+	_ = <-failed // it was told to end
 	return nil
 }
 

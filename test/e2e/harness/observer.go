@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -140,7 +141,10 @@ func (o *Observer) ask(accept string) scraped {
 	t.Helper()
 	request := Must(http.NewRequestWithContext(t.Context(), http.MethodGet, o.program.URL("metrics", "/metrics"), http.NoBody))(t)
 	request.Header.Set("Accept", accept)
-	response := Must((&http.Client{}).Do(request))(t)
+	response, err := (&http.Client{}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer func() { _ = response.Body.Close() }()
 	return scraped{response.Header.Get("Content-Type"), Must(io.ReadAll(response.Body))(t)}
 }
@@ -155,7 +159,7 @@ func (o *Observer) protobuf() map[string]*dto.MetricFamily {
 	for {
 		family := &dto.MetricFamily{}
 		err := decoder.Decode(family)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return families
 		}
 		if err != nil {
