@@ -79,6 +79,9 @@ const (
 	// Status False. A selected target is not ready, or has a taint that is tolerated for a limited time only. The message
 	// names it, and when the work leaves it.
 	ReasonTargetDisturbed = "TargetDisturbed"
+	// Status False. Work that was to move was not ready on the new target in time, and runs where it was. The message names the
+	// targets, why, and when it is tried again. See why it does not run there.
+	ReasonMoveRolledBack = "MoveRolledBack"
 	// Status False. The Placement is being deleted, and its work leaves the targets that the message names.
 	ReasonLeaving = "Leaving"
 )

@@ -125,6 +125,13 @@ type PlacementSpec struct {
 	// +optional
 	// +kubebuilder:default=StartFirst
 	MovePolicy MovePolicy `json:"movePolicy,omitempty"`
+
+	// moveFailurePolicy says what happens when work that moves is not ready on the new target in time. It has no effect with
+	// movePolicy StopFirst, where the work must not wait, and when fewer targets are wanted.
+	//
+	// +optional
+	// +kubebuilder:default=RollBack
+	MoveFailurePolicy MoveFailurePolicy `json:"moveFailurePolicy,omitempty"`
 }
 
 // Strategy says on how many targets the work runs.
@@ -152,6 +159,20 @@ const (
 	StartFirst MovePolicy = "StartFirst"
 	// StopFirst means: work leaves the old target at once, for what must not run twice.
 	StopFirst MovePolicy = "StopFirst"
+)
+
+// MoveFailurePolicy says what happens when work that moves is not ready on the new target in time.
+//
+// +kubebuilder:validation:Enum=RollBack;Proceed
+type MoveFailurePolicy string
+
+const (
+	// RollBack means: the work stays on the old target, and leaves the new one. The move is tried again after 5 minutes, then
+	// after twice as long each time, at most an hour; rather to another target, if there is one; and at once when the
+	// spec of the Placement changes.
+	RollBack MoveFailurePolicy = "RollBack"
+	// Proceed means: the work leaves the old target all the same.
+	Proceed MoveFailurePolicy = "Proceed"
 )
 
 // Toleration lets work run on a target in spite of a taint, as a pod's toleration does with nodes.
@@ -469,6 +490,11 @@ type SelectedTarget struct {
 	// +optional
 	LeavesAt *metav1.Time `json:"leavesAt,omitempty"`
 
+	// failedMove is the last move away from this target that was rolled back, until one succeeds or is no longer needed.
+	//
+	// +optional
+	FailedMove *FailedMove `json:"failedMove,omitempty"`
+
 	// score of the target when it was chosen: the sum of scores. Among the targets that fit, those with the highest are
 	// chosen.
 	//
@@ -482,6 +508,49 @@ type SelectedTarget struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=16
 	Scores []Score `json:"scores,omitempty"`
+}
+
+// FailedMove is a move that was rolled back.
+type FailedMove struct {
+	// to is the key of the target on which the work did not become ready.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	To string `json:"to"`
+
+	// name of that target.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// reason is MigrationTimeout, or MigrationFailure if the target said that the work cannot run there.
+	//
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+
+	// message tells people more about it.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+
+	// attempts is how many moves in a row have been rolled back.
+	//
+	// +required
+	Attempts int32 `json:"attempts"`
+
+	// retryAt is when the move is tried again.
+	//
+	// +required
+	RetryAt metav1.Time `json:"retryAt"`
+
+	// generation of the Placement that the move was made for. Another one is tried at once.
+	//
+	// +required
+	Generation int64 `json:"generation"`
 }
 
 // ToleratedTaint is a taint that a Placement puts up with for the time being.
@@ -522,7 +591,8 @@ const (
 	ScoreAffinity ScoreName = "Affinity"
 	// ScoreAntiAffinity is the share of the weights of the preferred anti-affinity that do not match: -200 to 0.
 	ScoreAntiAffinity ScoreName = "AntiAffinity"
-	// ScoreHealth is -150 for a target that syncs not all the resources that it should.
+	// ScoreHealth is -150 for a target that syncs not all the resources that it should, and -300 for one on which the work did
+	// not become ready when it was last to move.
 	ScoreHealth ScoreName = "Health"
 	// ScoreTaints is -100 for each taint PreferNoSchedule that is not tolerated, at most 4 times.
 	ScoreTaints ScoreName = "Taints"
@@ -549,7 +619,7 @@ const (
 
 // TargetReason says why a target is selected or left.
 //
-// +kubebuilder:validation:Enum=Chosen;TargetDeleted;Evicted;Tainted;NotReady;NotInLocation;AffinityMismatch;NotNeeded;PlacementDeleted
+// +kubebuilder:validation:Enum=Chosen;TargetDeleted;Evicted;Tainted;NotReady;NotInLocation;AffinityMismatch;NotNeeded;PlacementDeleted;RolledBack;MoveFailed
 type TargetReason string
 
 const (
@@ -571,6 +641,10 @@ const (
 	TargetNotNeeded TargetReason = "NotNeeded"
 	// TargetPlacementDeleted means: the Placement is being deleted.
 	TargetPlacementDeleted TargetReason = "PlacementDeleted"
+	// TargetRolledBack means: the work was to leave it, was not ready in time where it was to go, and stays for now.
+	TargetRolledBack TargetReason = "RolledBack"
+	// TargetMoveFailed means: the work was to move there, and was not ready in time.
+	TargetMoveFailed TargetReason = "MoveFailed"
 )
 
 // ForbidsWaiting is true for reasons to leave a target at once, before the work is ready elsewhere: waiting would serve
@@ -578,6 +652,15 @@ const (
 func (r TargetReason) ForbidsWaiting() bool {
 	switch r {
 	case TargetDeleted, TargetTainted, TargetNotReady, TargetPlacementDeleted:
+		return true
+	}
+	return false
+}
+
+// RollsBack is true for reasons to leave a target that let a move be taken back when the work is not ready elsewhere in time.
+func (r TargetReason) RollsBack() bool {
+	switch r {
+	case TargetEvicted, TargetNotInLocation, TargetAffinityMismatch:
 		return true
 	}
 	return false

@@ -67,6 +67,8 @@ type Controller struct {
 	placements *fleet.Cache[*schedulingv1alpha1.Placement]
 	targets    *targets
 	writer     *fleet.Writer
+	// scheduling tells Placements how their moves are doing.
+	scheduling *fleet.Writer
 	loop       *fleet.Loop[item]
 	metrics    *Metrics
 
@@ -100,7 +102,7 @@ func New(deps Deps) (*Controller, error) {
 	f := deps.Fleet
 	c := &Controller{
 		deps: deps, clock: f.Clock(), types: newTypes(f, deps.Provider, deps.Upsynced), metrics: deps.Metrics,
-		writer:  f.Writer(name, workloadv1alpha1.KubernetesExport),
+		writer: f.Writer(name, workloadv1alpha1.KubernetesExport), scheduling: f.Writer(name, workloadv1alpha1.SchedulingExport),
 		telling: rate.NewLimiter(tellsPerSecond, tellsPerSecond),
 		records: map[item]*record{}, placed: map[namespaceKey]*placedNamespace{},
 	}

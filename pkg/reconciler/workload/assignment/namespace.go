@@ -50,6 +50,8 @@ type placedNamespace struct {
 	ever  map[string]bool
 	// placedAt is when this manager first knew a target for the objects; zero while there is none.
 	placedAt time.Time
+	// told is for what a slow move waits, by the target that is to be left, as it was told.
+	told map[string]string
 }
 
 // namespacePass is one look at one namespace.
@@ -65,6 +67,7 @@ type namespacePass struct {
 	plan    decide.Plan
 	leaving []string
 	may     map[string]decide.Verdict
+	told    map[string]string
 	after   time.Duration
 }
 
@@ -114,7 +117,7 @@ func (p *namespacePass) gather() {
 		for _, target := range placement.Status.SelectedTargets {
 			p.named[target.Key] = true
 			if selects || placement.DeletionTimestamp != nil && target.Phase == schedulingv1alpha1.TargetLeaving {
-				p.placed = append(p.placed, placedBy(placement, target))
+				p.placed = append(p.placed, placedBy(placement, target, p.c.deps.Fleet.Recovery().Enabled()))
 			}
 		}
 	}
@@ -126,13 +129,15 @@ func selects(placement *schedulingv1alpha1.Placement, namespaceLabels map[string
 	return err == nil && selector.Matches(labels.Set(namespaceLabels))
 }
 
-func placedBy(placement *schedulingv1alpha1.Placement, target schedulingv1alpha1.SelectedTarget) decide.Placed {
+// placedBy is what a Placement says about a target. A move is taken back when it fails only if anybody does so.
+func placedBy(placement *schedulingv1alpha1.Placement, target schedulingv1alpha1.SelectedTarget, recovers bool) decide.Placed {
 	stopFirst := placement.Spec.MovePolicy == schedulingv1alpha1.StopFirst
 	placed := decide.Placed{By: placement.Name, Key: target.Key, StopFirst: stopFirst, Leaving: target.Phase == schedulingv1alpha1.TargetLeaving}
 	if !placed.Leaving {
 		return placed
 	}
-	placed.Leave = decide.Leave{Since: target.Since.Time, Urgent: target.Reason.ForbidsWaiting() || stopFirst, Why: string(target.Reason)}
+	placed.Leave = decide.Leave{Since: target.Since.Time, Urgent: target.Reason.ForbidsWaiting() || stopFirst, Why: string(target.Reason), By: []string{placement.Name}}
+	placed.RollsBack = recovers && !stopFirst && placement.Spec.MoveFailurePolicy != schedulingv1alpha1.Proceed && target.Reason.RollsBack()
 	if target.Message != "" {
 		placed.Why += ": " + target.Message
 	}
@@ -144,7 +149,7 @@ func placedBy(placement *schedulingv1alpha1.Placement, target schedulingv1alpha1
 
 // decide says of each target that the namespace or an object of it is on, and is not to be on, whether it may be left.
 func (p *namespacePass) decide(ctx context.Context) error {
-	p.may = map[string]decide.Verdict{}
+	p.may, p.told = map[string]decide.Verdict{}, map[string]string{}
 	p.leaving = slices.Collect(maps.Keys(p.plan.Leaving))
 	for _, key := range workloadv1alpha1.AssignedKeys(p.seen.Labels) {
 		if !slices.Contains(p.plan.Wanted, key) && !slices.Contains(p.leaving, key) {
@@ -164,6 +169,9 @@ func (p *namespacePass) decide(ctx context.Context) error {
 		}
 		p.may[key] = verdict
 		p.lookAgain(verdict.After)
+		if leave, ok := p.plan.Leaving[key]; ok {
+			p.follow(ctx, key, leave, verdict)
+		}
 	}
 	return nil
 }
@@ -178,7 +186,7 @@ func (p *namespacePass) mayLeave(ctx context.Context, key string) (decide.Verdic
 	if !p.c.types.synced() {
 		return decide.Verdict{Why: "not everything in the workspaces has been seen yet", After: time.Second}, nil
 	}
-	move := decide.Move{Key: key, Wanted: p.plan.Wanted, Now: p.now, Patience: p.c.deps.MoveTimeout}
+	move := decide.Move{Key: key, Wanted: p.plan.Wanted, Now: p.now, Patience: p.c.deps.MoveTimeout, Name: p.c.targets.nameOf}
 	if leave, ok := p.plan.Leaving[key]; ok {
 		move.Leave, move.Since = &leave, leave.Since
 	} else {
@@ -234,7 +242,7 @@ func (p *namespacePass) since(key string) time.Time {
 func (p *namespacePass) publish() {
 	now := placedNamespace{
 		plan: p.plan, labelled: workloadv1alpha1.AssignedKeys(p.seen.Labels), may: p.may,
-		since: map[string]time.Time{}, ever: maps.Clone(p.was.ever),
+		since: map[string]time.Time{}, ever: maps.Clone(p.was.ever), told: p.told,
 	}
 	if len(p.plan.Wanted) > 0 {
 		now.placedAt = p.was.placedAt
@@ -331,6 +339,12 @@ func workloadFacts(t *typeCache, o *object, leaving string) decide.Workload {
 	for _, key := range facts.On {
 		if o.isReadyOn(key, key == leaving) {
 			facts.Ready = append(facts.Ready, key)
+		}
+		if why := o.refusedBy(key); why != "" {
+			if facts.Refused == nil {
+				facts.Refused = map[string]string{}
+			}
+			facts.Refused[key] = why
 		}
 	}
 	return facts

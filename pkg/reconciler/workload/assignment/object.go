@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -170,6 +171,21 @@ func (o *object) isReadyOn(key string, leaving bool) bool {
 	}
 	alone := workloadv1alpha1.Targets(o.Labels, o.Annotations) == 1 && o.state(key) == workloadv1alpha1.StateSync
 	return (alone || leaving) && o.workload.ready
+}
+
+// refusedBy is why a target cannot run the object before it changes; empty if it does not say so.
+func (o *object) refusedBy(key string) string {
+	var conditions []metav1.Condition
+	if json.Unmarshal([]byte(o.Annotations[workloadv1alpha1.ConditionsAnnotation(key)]), &conditions) != nil ||
+		!meta.IsStatusConditionTrue(conditions, workloadv1alpha1.ConditionQuarantined) {
+		return ""
+	}
+	for _, c := range conditions {
+		if c.Type == workloadv1alpha1.ConditionSynced {
+			return c.Reason + ": " + c.Message
+		}
+	}
+	return workloadv1alpha1.ConditionQuarantined
 }
 
 func (o *object) state(key string) workloadv1alpha1.State {

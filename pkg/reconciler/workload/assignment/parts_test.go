@@ -117,8 +117,12 @@ func TestPlacedBy(t *testing.T) {
 		return schedulingv1alpha1.SelectedTarget{Key: "a", UID: "u", Phase: phase, Reason: reason, Since: since, Message: "m"}
 	}
 	leave := func(urgent bool, why, gone string) decide.Leave {
-		return decide.Leave{Since: since.Time, Urgent: urgent, Why: why, Gone: gone}
+		return decide.Leave{Since: since.Time, Urgent: urgent, Why: why, Gone: gone, By: []string{"p"}}
 	}
+	back := leave(false, "Evicted: m", "")
+	back.RollsBack = true
+	proceeds := placement(schedulingv1alpha1.StartFirst)
+	proceeds.Spec.MoveFailurePolicy = schedulingv1alpha1.Proceed
 	for _, tc := range []struct {
 		what      string
 		placement *schedulingv1alpha1.Placement
@@ -128,7 +132,15 @@ func TestPlacedBy(t *testing.T) {
 		{"selected", placement(schedulingv1alpha1.StartFirst), target(schedulingv1alpha1.TargetSelected, schedulingv1alpha1.TargetChosen), decide.Placed{By: "p", Key: "a"}},
 		{
 			"evicted, there is time", placement(schedulingv1alpha1.StartFirst), target(schedulingv1alpha1.TargetLeaving, schedulingv1alpha1.TargetEvicted),
+			decide.Placed{By: "p", Key: "a", Leaving: true, Leave: back},
+		},
+		{
+			"evicted, and the Placement would rather go on than back", proceeds, target(schedulingv1alpha1.TargetLeaving, schedulingv1alpha1.TargetEvicted),
 			decide.Placed{By: "p", Key: "a", Leaving: true, Leave: leave(false, "Evicted: m", "")},
+		},
+		{
+			"a move that was taken back is not taken back once more", placement(schedulingv1alpha1.StartFirst), target(schedulingv1alpha1.TargetLeaving, schedulingv1alpha1.TargetMoveFailed),
+			decide.Placed{By: "p", Key: "a", Leaving: true, Leave: leave(false, "MoveFailed: m", "")},
 		},
 		{
 			"evicted, and must not run twice", placement(schedulingv1alpha1.StopFirst), target(schedulingv1alpha1.TargetLeaving, schedulingv1alpha1.TargetEvicted),
@@ -139,9 +151,18 @@ func TestPlacedBy(t *testing.T) {
 			decide.Placed{By: "p", Key: "a", Leaving: true, Leave: leave(true, "TargetDeleted: m", "u")},
 		},
 	} {
-		if diff := cmp.Diff(tc.want, placedBy(tc.placement, tc.target)); diff != "" {
+		if diff := cmp.Diff(tc.want, placedBy(tc.placement, tc.target, true)); diff != "" {
 			t.Errorf("%s: %s", tc.what, diff)
 		}
+	}
+}
+
+// Without recovery nothing is taken back.
+func TestPlacedByWithoutRecovery(t *testing.T) {
+	placement := &schedulingv1alpha1.Placement{}
+	target := schedulingv1alpha1.SelectedTarget{Phase: schedulingv1alpha1.TargetLeaving, Reason: schedulingv1alpha1.TargetEvicted}
+	if !placedBy(placement, target, true).RollsBack || placedBy(placement, target, false).RollsBack {
+		t.Error("recovery decides")
 	}
 }
 

@@ -329,7 +329,7 @@ func (p *pass) putTogether(ctx context.Context) error {
 	}
 	patch, err := statusPatch(p.o.status, coordination.Merge(p.item.resource, reported))
 	if err != nil || patch == nil || string(toJSON(patch)) == p.record.futile {
-		return err
+		return tmc.As(tmc.Aggregation, err)
 	}
 	if left := statusWindow - p.now.Sub(p.record.lastStatus); left > 0 {
 		p.lookAgain(left)

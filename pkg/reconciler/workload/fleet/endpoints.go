@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -38,6 +40,9 @@ type Endpoints struct {
 	provider logicalcluster.Path
 	exports  []string
 	informer cache.SharedIndexInformer
+	client   dynamic.ResourceInterface
+	// Failed hears why they cannot be followed; may be nil.
+	Failed func(error)
 
 	lock    sync.Mutex
 	lastErr error
@@ -52,7 +57,9 @@ func NewEndpoints(config *rest.Config, provider logicalcluster.Path, exports ...
 	if err != nil {
 		return nil, fmt.Errorf("connecting to kcp: %w", err)
 	}
-	e := &Endpoints{provider: provider, exports: exports, changed: make(chan struct{})}
+	e := &Endpoints{
+		provider: provider, exports: exports, changed: make(chan struct{}), client: client.Cluster(provider).Resource(endpointSlices),
+	}
 	e.informer = cache.NewSharedIndexInformer(
 		tmc.ListWatch(client.Cluster(provider).Resource(endpointSlices), nil, e.told), &unstructured.Unstructured{}, 0, cache.Indexers{})
 	return e, nil
@@ -79,8 +86,26 @@ func (e *Endpoints) Run(ctx context.Context) error {
 
 func (e *Endpoints) told(err error) {
 	e.lock.Lock()
-	defer e.lock.Unlock()
 	e.lastErr = err
+	e.lock.Unlock()
+	if err != nil && e.Failed != nil {
+		e.Failed(err)
+	}
+}
+
+// Reread reads the URLs past the cache, whose watch may be one that tells nothing.
+func (e *Endpoints) Reread(ctx context.Context) error {
+	list, err := e.client.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return tmc.Classify(err)
+	}
+	found := make([]any, 0, len(list.Items))
+	for i := range list.Items {
+		found = append(found, &list.Items[i])
+	}
+	e.see(ctx, found)
+	e.told(nil)
+	return nil
 }
 
 // Current are the URLs as they are known now, and a channel that is closed when they change. They are nil until they
@@ -123,7 +148,12 @@ func (e *Endpoints) look(ctx context.Context) {
 	if !e.informer.HasSynced() {
 		return // a part would look like a change
 	}
-	found := urlsIn(e.informer.GetStore().List(), e.exports)
+	e.see(ctx, e.informer.GetStore().List())
+}
+
+// see takes all the slices that there are.
+func (e *Endpoints) see(ctx context.Context, all []any) {
+	found := urlsIn(all, e.exports)
 	e.lock.Lock()
 	defer e.lock.Unlock()
 	if e.current != nil && e.current.Equal(found) {

@@ -31,6 +31,8 @@ type Deps struct {
 	Memory *Memory
 	// Gates are waited for before each pass of a loop.
 	Gates []func(context.Context) error
+	// Recovery is told of failures. It may be nil.
+	Recovery *tmc.Recovery
 	// Health tells of resources that cannot be listed, and of reconcilers that are stuck. It may be nil.
 	Health *tmc.Health
 	// Tracing makes a span of each pass of a loop; nil for none.

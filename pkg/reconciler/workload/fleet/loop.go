@@ -35,7 +35,7 @@ func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process fun
 	lag := f.deps.Metrics.lag.WithLabelValues(reconciler)
 	progress := tmc.NewWatermark(f.deps.Clock, tmc.StuckAfter)
 	l.Loop = tmc.NewLoop(tmc.LoopOptions[K]{
-		Name: reconciler, Workers: workers, Gates: f.deps.Gates, Progress: progress, Queues: f.deps.Metrics.queues,
+		Name: reconciler, Workers: workers, Gates: f.deps.Gates, Progress: progress, Queues: f.deps.Metrics.queues, Recovery: f.deps.Recovery,
 		Process: func(ctx context.Context, key K) (time.Duration, error) {
 			since := l.take(key)
 			ctx, end := l.startSpan(ctx, key)

@@ -58,11 +58,16 @@ type Manager struct {
 	leases    kubernetes.Interface
 	phase     atomic.Value // string, for readyz
 	endpoints atomic.Pointer[fleet.Endpoints]
+	recovery  *tmc.Recovery
+	// fleet and placing are set while this replica leads. relist asks for everything to be listed anew.
+	fleet   atomic.Pointer[fleet.Fleet]
+	placing atomic.Pointer[placement.Controller]
+	relist  chan struct{}
 }
 
 // New connects nothing yet, but listens: a port that is taken is an error here.
 func New(config Config) (*Manager, error) {
-	m := &Manager{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-manager"), health: tmc.NewHealth()}
+	m := &Manager{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-manager"), health: tmc.NewHealth(), relist: make(chan struct{}, 1)}
 	m.metrics, m.memory = fleet.NewMetrics(m.registry), fleet.NewMemory()
 	config.Features.Register(m.registry)
 	m.placements = placement.NewMetrics(m.registry)
@@ -75,14 +80,15 @@ func New(config Config) (*Manager, error) {
 	if m.tracing, err = tmc.NewTracing(context.Background(), "workload-manager", config.Tracing); err != nil {
 		return nil, fmt.Errorf("setting up tracing: %w", err)
 	}
-	recovery := tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: m.registry, Clock: m.clock})
-	m.kcp = tmc.NewLink("kcp", "kcp", tmc.NewClientMetrics(m.registry, m.clock), m.tracing, recovery)
-	m.renewal = tmc.Renewal[*rest.Config]{Files: config.CredentialFiles, Reread: config.Reread, Use: m.connect}
+	m.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: m.registry, Clock: m.clock, Strategies: m.strategies()})
+	m.kcp = tmc.NewLink("kcp", "kcp", tmc.NewClientMetrics(m.registry, m.clock), m.tracing, m.recovery)
+	m.renewal = tmc.Renewal[*rest.Config]{Files: config.CredentialFiles, Reread: config.Reread, Use: m.connect, Fingerprint: func(c *rest.Config) (string, error) { return tmc.Fingerprint(c) }}
+	m.renewal.InUse(config.KCP)
 	if err := m.connect(config.KCP); err != nil {
 		return nil, err
 	}
 	m.registerChecks()
-	if m.servers, err = config.Exposition.Parts(m.health, m.registry); err != nil {
+	if m.servers, err = config.Exposition.Parts(m.health, m.registry, tmc.Page{Path: "/debug/recovery", Handler: m.recovery.Handler()}); err != nil {
 		return nil, err
 	}
 	m.assignment = assignment.NewMetrics(m.registry)
@@ -123,6 +129,7 @@ func (m *Manager) registerChecks() {
 	m.health.Register(m.kcp.Connection().Check("kcp", linkFreshness, m.kcp.Probe))
 	m.health.Register(tmc.Check{Name: "phase", Run: m.checkPhase})
 	m.health.Register(tmc.Check{Name: "endpoints", Run: m.checkEndpoints})
+	m.health.Register(tmc.Check{Name: "recovery", Run: m.recovery.Check})
 }
 
 func (m *Manager) checkPhase(context.Context) error {
@@ -146,6 +153,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	parts := []tmc.Part{m.tracing.Part()}
 	parts = append(parts, m.servers...)
 	if m.config.EnableRecovery {
+		parts = append(parts, m.recovery.Part())
 		parts = append(parts, m.renewal.Parts(m.clock)...)
 	}
 	parts = append(parts, tmc.Part{Name: "manager", Run: func(ctx context.Context) error { return m.renewal.KeepWorking(ctx, m.work) }})
@@ -160,6 +168,9 @@ func (m *Manager) work(ctx context.Context) error {
 	endpoints, err := fleet.NewEndpoints(m.kcp.Config(), m.config.Provider, exports...)
 	if err != nil {
 		return err
+	}
+	endpoints.Failed = func(err error) {
+		m.recovery.Failed(tmc.Incident{Component: tmc.FeedComponent, Subject: feedSubject{}, Err: err})
 	}
 	m.endpoints.Store(endpoints)
 	defer m.endpoints.Store(nil)
@@ -230,7 +241,7 @@ var errURLsChanged = errors.New("the virtual workspaces of the APIExports change
 // serveFleet runs the reconcilers while the virtual workspaces are these.
 func (m *Manager) serveFleet(ctx context.Context, urls fleet.URLs, changed <-chan struct{}) error {
 	f, err := fleet.New(fleet.Deps{
-		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Memory: m.memory, Health: m.health, Tracing: m.tracing, Clock: m.clock,
+		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Memory: m.memory, Health: m.health, Recovery: m.recovery, Tracing: m.tracing, Clock: m.clock,
 		Gates: []func(context.Context) error{m.kcp.Breaker().Wait},
 	})
 	if err != nil {
@@ -246,11 +257,14 @@ func (m *Manager) serveFleet(ctx context.Context, urls fleet.URLs, changed <-cha
 			case <-ctx.Done():
 				return nil
 			case <-changed:
-				return errURLsChanged
+			case <-m.relist:
 			}
+			return errURLsChanged
 		}},
 		{Name: "fleet", Run: f.Run},
 	}
+	m.fleet.Store(f)
+	defer func() { m.fleet.Store(nil); m.placing.Store(nil) }()
 	m.phase.Store(phaseWorking)
 	klog.FromContext(ctx).Info("Working", "urls", urls)
 	return tmc.RunParts(ctx, stopTimeout, append(parts, reconcilers...)...)

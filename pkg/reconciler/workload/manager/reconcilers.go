@@ -37,7 +37,9 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 			})
 		}},
 		{"placement", func() (fleet.Reconciler, error) {
-			return placement.New(placement.Deps{Fleet: f, Metrics: m.placements, Provider: m.config.Provider, Workers: m.config.Workers})
+			c, err := placement.New(placement.Deps{Fleet: f, Metrics: m.placements, Provider: m.config.Provider, Workers: m.config.Workers})
+			m.placing.Store(c)
+			return c, err
 		}},
 	} {
 		made, err := r.make()

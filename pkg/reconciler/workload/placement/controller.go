@@ -76,7 +76,9 @@ type Controller struct {
 	read map[fleet.Key]readTarget
 	// notReadySince is since when targets have been seen not to be ready, or have not been seen, by key.
 	notReadySince map[string]time.Time
-	started       time.Time
+	// rollBacks are failed moves that are to be taken back, by Placement and the target that was to be left.
+	rollBacks map[fleet.Key]map[string]choose.RollBack
+	started   time.Time
 }
 
 // readTarget is what was read of a SyncTarget, for as long as the cache holds that very object.
@@ -89,6 +91,7 @@ type readTarget struct {
 func New(deps Deps) (*Controller, error) {
 	c := &Controller{
 		deps: deps, clock: deps.Fleet.Clock(), ledger: newLedger(), read: map[fleet.Key]readTarget{}, notReadySince: map[string]time.Time{},
+		rollBacks:  map[fleet.Key]map[string]choose.RollBack{},
 		scheduling: deps.Fleet.Writer(name, workloadv1alpha1.SchedulingExport),
 		workload:   deps.Fleet.Writer(name, workloadv1alpha1.WorkloadExport),
 	}

@@ -31,8 +31,10 @@ import (
 func (c *Controller) processPlacement(ctx context.Context, key fleet.Key) (time.Duration, error) {
 	p, ok := c.placements.Get(key)
 	if !ok {
+		c.deps.Fleet.Recovery().Mended(fleet.PlacementComponent, key)
 		return 0, nil
 	}
+	rollBacks := c.rollBacksOf(key)
 	if p.DeletionTimestamp != nil && !slices.Contains(p.Finalizers, schedulingv1alpha1.PlacementFinalizer) {
 		return 0, nil // nothing was placed, or all has left
 	}
@@ -40,7 +42,7 @@ func (c *Controller) processPlacement(ctx context.Context, key fleet.Key) (time.
 	if err != nil {
 		return 0, err
 	}
-	decision, wait := c.decide(p, gone)
+	decision, wait := c.decide(p, gone, rollBacks)
 	if wait > 0 {
 		return wait, nil
 	}
@@ -48,6 +50,8 @@ func (c *Controller) processPlacement(ctx context.Context, key fleet.Key) (time.
 		c.ledger.drop(key)
 		return 0, err
 	}
+	c.forgetRollBacks(key, rollBacks)
+	c.noteDecision(key, &decision)
 	if !decision.Again.IsZero() {
 		again = sooner(again, max(decision.Again.Sub(c.clock.Now()), time.Millisecond))
 	}
@@ -85,12 +89,13 @@ func (c *Controller) goneOf(ctx context.Context, p *schedulingv1alpha1.Placement
 }
 
 // decide makes the decision and enters it in the ledger, one at a time where that matters.
-func (c *Controller) decide(p *schedulingv1alpha1.Placement, gone sets.Set[string]) (decision choose.Decision, wait time.Duration) {
+func (c *Controller) decide(p *schedulingv1alpha1.Placement, gone sets.Set[string], rollBacks []choose.RollBack) (decision choose.Decision, wait time.Duration) {
 	if len(p.Spec.Resources.Requests) > 0 {
 		c.deciding.Lock()
 		defer c.deciding.Unlock()
 	}
 	observed := c.gather(p, gone)
+	observed.RollBacks = rollBacks
 	if observed.Provider.Cluster == "" || observed.Consumer.Path == "" {
 		if wait = c.pathsUnsettled(); wait > 0 {
 			return decision, wait
@@ -326,6 +331,9 @@ func (c *Controller) emit(ctx context.Context, event tmc.Event) {
 }
 
 func severity(move choose.Move) string {
+	if move.Act == choose.RollsBack {
+		return corev1.EventTypeWarning
+	}
 	if move.Act == choose.Leaves && move.Target.Reason != schedulingv1alpha1.TargetNotNeeded && move.Target.Reason != schedulingv1alpha1.TargetPlacementDeleted {
 		return corev1.EventTypeWarning
 	}
@@ -340,6 +348,8 @@ func sentence(move choose.Move) string {
 		return fmt.Sprintf("the work leaves %s: %s: %s", who, t.Reason, t.Message)
 	case choose.Forgets:
 		return fmt.Sprintf("no work is left on %s", who)
+	case choose.RollsBack:
+		return fmt.Sprintf("the work stays on %s: %s; it is tried again at %s", who, t.Message, t.FailedMove.RetryAt.UTC().Format(time.RFC3339))
 	case choose.Returns:
 		return fmt.Sprintf("the work stays on %s after all", who)
 	}

@@ -6,6 +6,7 @@
 package decide
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -29,6 +30,9 @@ type Leave struct {
 	// Urgent: what runs there must not wait for what takes its place.
 	Urgent bool
 	Why    string
+	// RollsBack: when what runs there is not ready elsewhere in time, the move is to be taken back, by the Placements By.
+	RollsBack bool
+	By        []string
 	// Gone is the UID of the SyncTarget if it does not exist any more, which is certain then; else empty.
 	Gone string
 }
@@ -102,12 +106,16 @@ func both(said map[string]Leave, p Placed) Leave {
 	if p.Gone != "" {
 		known.Gone = p.Gone
 	}
+	known.RollsBack = known.RollsBack && p.Leave.RollsBack
+	known.By = append(slices.Clone(known.By), p.Leave.By...)
 	return known
 }
 
 // Equal reports whether two plans are the same.
 func (p Plan) Equal(other Plan) bool {
-	sameLeave := func(a, b Leave) bool { return a.Urgent == b.Urgent && a.Gone == b.Gone && a.Since.Equal(b.Since) }
+	sameLeave := func(a, b Leave) bool {
+		return a.Urgent == b.Urgent && a.Gone == b.Gone && a.Since.Equal(b.Since) && a.RollsBack == b.RollsBack
+	}
 	return slices.Equal(p.Wanted, other.Wanted) && maps.EqualFunc(p.Leaving, other.Leaving, sameLeave) &&
 		maps.EqualFunc(p.After, other.After, slices.Equal[[]string])
 }
@@ -122,6 +130,8 @@ type Move struct {
 	Wanted []string
 	// Workloads of the namespace.
 	Workloads []Workload
+	// Name is what people call a target; its key if nil.
+	Name func(key string) string
 	// Since is when the move began. After Patience what is not ready is no longer waited for.
 	Since, Now time.Time
 	Patience   time.Duration
@@ -134,6 +144,8 @@ type Workload struct {
 	On []string
 	// Ready are those on which it does what it shall.
 	Ready []string
+	// Refused says of targets why the object cannot be synced there before it changes.
+	Refused map[string]string
 	// Finished: it has run to its end, and will not run anywhere else.
 	Finished bool
 	// Stays: it is not to go along, or is being deleted.
@@ -144,9 +156,25 @@ type Workload struct {
 type Verdict struct {
 	Yes bool
 	Why string
+	// Failed is set when the move is to be taken back: what runs there cannot run, or was not ready in time, on the target To.
+	Failed Failure
+	To     string
 	// After says when to look again although nothing changes; zero for never.
 	After time.Duration
 }
+
+// Failure is how a move has failed.
+type Failure string
+
+const (
+	// TooLate means: something was not ready in time where it was to be.
+	TooLate Failure = "TooLate"
+	// Refused means: something cannot run where it is to be.
+	Refused Failure = "Refused"
+)
+
+// askAgain is when to look again at a move that is to be taken back, if nothing has come of it.
+const askAgain = 30 * time.Second
 
 // MayLeave decides whether a namespace may leave a target: not before what it runs there also runs where it is to be, if
 // nothing forbids to wait for that.
@@ -159,27 +187,58 @@ func MayLeave(m Move) Verdict {
 	case len(m.Wanted) == 0:
 		return Verdict{Why: "there is no other target to go to"}
 	}
-	waitsFor := m.waitsFor()
-	if waitsFor == "" {
+	waitsFor, on := m.waitsFor()
+	refused, by := m.refused()
+	rollsBack := m.Leave != nil && m.Leave.RollsBack
+	left := m.Patience - m.Now.Sub(m.Since)
+	switch {
+	case waitsFor == "":
 		return Verdict{Yes: true, Why: "everything is ready where it is to be"}
-	}
-	if left := m.Patience - m.Now.Sub(m.Since); left > 0 {
+	case rollsBack && refused != "":
+		return Verdict{Why: refused, Failed: Refused, To: by, After: askAgain}
+	case left > 0:
 		return Verdict{Why: waitsFor, After: left}
+	case rollsBack:
+		return Verdict{Why: fmt.Sprintf("%s after %s", waitsFor, m.Patience), Failed: TooLate, To: on, After: askAgain}
 	}
 	return Verdict{Yes: true, Why: "waited for too long: " + waitsFor}
 }
 
-// waitsFor is what is not ready yet; empty if all is. What is not ready where it is now loses nothing by leaving.
-func (m Move) waitsFor() string {
+func (m Move) name(key string) string {
+	if m.Name == nil {
+		return key
+	}
+	return m.Name(key)
+}
+
+// refused is why something cannot run where it is to be, and on which target; empty if nothing says so.
+func (m Move) refused() (why, on string) {
 	for _, w := range m.Workloads {
-		if w.Stays || w.Finished || !slices.Contains(w.On, m.Key) || !slices.Contains(w.Ready, m.Key) {
+		for _, key := range m.Wanted {
+			if said := w.Refused[key]; said != "" && m.moves(w) && !slices.Contains(w.Ready, key) {
+				return fmt.Sprintf("%s cannot run on %s: %s", w.Name, m.name(key), said), key
+			}
+		}
+	}
+	return "", ""
+}
+
+// moves reports whether a workload loses something by leaving. What is not ready where it is now does not.
+func (m Move) moves(w Workload) bool {
+	return !w.Stays && !w.Finished && slices.Contains(w.On, m.Key) && slices.Contains(w.Ready, m.Key)
+}
+
+// waitsFor is what is not ready yet, and on which target; empty if all is.
+func (m Move) waitsFor() (what, on string) {
+	for _, w := range m.Workloads {
+		if !m.moves(w) {
 			continue
 		}
 		for _, key := range m.Wanted {
 			if !slices.Contains(w.Ready, key) {
-				return w.Name + " is not ready on " + key + " yet"
+				return w.Name + " is not ready on " + m.name(key) + " yet", key
 			}
 		}
 	}
-	return ""
+	return "", ""
 }

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +99,33 @@ func TestMayLeave(t *testing.T) {
 			"or when that takes too long",
 			Move{Leave: &Leave{}, Since: noon.Add(-10 * time.Minute), Wanted: []string{"new"}, Workloads: web(asIs)},
 			Verdict{Yes: true, Why: "waited for too long: web is not ready on new yet"},
+		},
+		{
+			"unless the move is to be taken back then",
+			Move{Leave: &Leave{RollsBack: true}, Since: noon.Add(-10 * time.Minute), Wanted: []string{"new"}, Workloads: web(asIs)},
+			Verdict{Why: "web is not ready on new yet after 10m0s", Failed: TooLate, To: "new", After: askAgain},
+		},
+		{
+			"which it is not as long as there is time",
+			Move{Leave: &Leave{RollsBack: true}, Wanted: []string{"new"}, Workloads: web(asIs)},
+			Verdict{Why: "web is not ready on new yet", After: 9 * time.Minute},
+		},
+		{
+			"except that the new target says that it cannot run there",
+			Move{Leave: &Leave{RollsBack: true}, Wanted: []string{"new"}, Workloads: web(func(w *Workload) { w.Refused = map[string]string{"new": "Validation"} })},
+			Verdict{Why: "web cannot run on new: Validation", Failed: Refused, To: "new", After: askAgain},
+		},
+		{
+			"which does not matter when it runs there all the same",
+			Move{Leave: &Leave{RollsBack: true}, Wanted: []string{"new"}, Workloads: web(func(w *Workload) {
+				w.Ready, w.Refused = []string{"old", "new"}, map[string]string{"new": "Validation"}
+			})},
+			Verdict{Yes: true, Why: "everything is ready where it is to be"},
+		},
+		{
+			"targets are told by the names that people know",
+			Move{Leave: &Leave{}, Wanted: []string{"new"}, Workloads: web(asIs), Name: strings.ToUpper},
+			Verdict{Why: "web is not ready on NEW yet", After: 9 * time.Minute},
 		},
 		{
 			"nobody waits when that is forbidden",

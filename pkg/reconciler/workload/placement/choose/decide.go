@@ -22,6 +22,7 @@ const mostTargets = 256
 func Decide(o Observed) Decision {
 	p := newPass(o)
 	p.judgeChosen()
+	p.leaveFailed()
 	p.dropSuperfluous()
 	p.fill()
 	p.forgetLeft()
@@ -46,7 +47,9 @@ type pass struct {
 	// rejected is what stands against targets that are not selected, as found by fill.
 	rejected []rejection
 	moves    []Move
-	again    time.Time
+	// failed are the targets of moves that are rolled back now, by key.
+	failed map[string]failedTarget
+	again  time.Time
 }
 
 func newPass(o Observed) *pass {
@@ -65,6 +68,8 @@ func (p *pass) judgeChosen() {
 	for _, entry := range p.Placement.Status.SelectedTargets {
 		verdict := p.judge(&entry)
 		switch {
+		case p.rollBack(&entry, verdict), p.holdBack(&entry, verdict):
+			p.selected = append(p.selected, entry)
 		case entry.Phase == schedulingv1alpha1.TargetLeaving:
 			if verdict.leave.ForbidsWaiting() && !entry.Reason.ForbidsWaiting() {
 				entry.Reason, entry.Message = verdict.leave, verdict.message // it has become urgent
@@ -74,6 +79,9 @@ func (p *pass) judgeChosen() {
 			p.leave(entry, verdict.leave, verdict.message)
 		default:
 			entry.Tolerated, entry.LeavesAt, entry.Message = verdict.tolerated, verdict.leavesAt, verdict.message
+			if entry.FailedMove != nil { // there is no need for it any more
+				entry.FailedMove, entry.Reason = nil, schedulingv1alpha1.TargetChosen
+			}
 			entry.Location = p.locationFor(&entry)
 			p.selected = append(p.selected, entry)
 		}
@@ -195,7 +203,7 @@ func (p *pass) conclude() Decision {
 	slices.SortStableFunc(p.moves, func(a, b Move) int {
 		return cmp.Or(compareStrings(string(a.Act), string(b.Act)), byKey(a.Target, b.Target))
 	})
-	return Decision{Status: p.status(), Moves: p.moves, Again: p.again}
+	return Decision{Status: p.status(), Moves: p.moves, Again: p.again, Against: p.standsAgainst()}
 }
 
 // offer is what the Locations of the Provider give to the Placement.

@@ -70,6 +70,7 @@ func filters() []filter {
 			return unless(p.affine(t), "not matched by the required affinity")
 		}},
 		{schedulingv1alpha1.ReasonTargetsNotReady, rejectUnready},
+		{schedulingv1alpha1.ReasonTargetsNotReady, rejectFailed},
 		{schedulingv1alpha1.ReasonTargetsCordoned, func(p *pass, t *Target, _ string) string {
 			return unless(!t.Unschedulable && !t.evicting(p.now), "cordoned or to be evicted")
 		}},

@@ -33,6 +33,9 @@ type Observed struct {
 	// Others are the other Placements of the same workspace.
 	Others []Other
 
+	// RollBacks are moves of this Placement that have failed, as those found who see to them.
+	RollBacks []RollBack
+
 	// Namespaces is how many namespaces match the Placement's selector.
 	Namespaces int
 	// Occupied are the keys of targets that those namespaces are still on, without those that other Placements want
@@ -109,6 +112,8 @@ type Decision struct {
 	Moves []Move
 	// Again is when to look again, if nothing happens before; zero if there is no need.
 	Again time.Time
+	// Against is the reason that stands against the targets that are missing; empty if none is.
+	Against string
 }
 
 // Holds is true while the Placement must not go: its work is on targets.
@@ -125,6 +130,8 @@ const (
 	Leaves Act = "TargetLeaving"
 	// Returns means: work was leaving it, and stays after all.
 	Returns Act = "TargetReturned"
+	// RollsBack means: work was leaving it, was not ready elsewhere in time, and stays for now.
+	RollsBack Act = "MoveRolledBack"
 	// Forgets means: no work is left on it.
 	Forgets Act = "TargetLeft"
 )

@@ -18,6 +18,7 @@ import (
 const (
 	affinityWeight   = 200
 	healthPenalty    = 150
+	failedPenalty    = 300
 	taintPenalty     = 100
 	mostTaints       = 4
 	spreadPenalty    = 50
@@ -33,7 +34,7 @@ func (p *pass) candidate(t *Target, location string) *candidate {
 		{Name: schedulingv1alpha1.ScoreStickiness, Score: p.stickiness(t)},
 		{Name: schedulingv1alpha1.ScoreAffinity, Score: p.affinity(t)},
 		{Name: schedulingv1alpha1.ScoreAntiAffinity, Score: p.antiAffinity(t, location)},
-		{Name: schedulingv1alpha1.ScoreHealth, Score: healthOf(t)},
+		{Name: schedulingv1alpha1.ScoreHealth, Score: p.health(t)},
 		{Name: schedulingv1alpha1.ScoreTaints, Score: p.taints(t)},
 		{Name: schedulingv1alpha1.ScoreResources, Score: p.resources(t)},
 	} {
@@ -87,7 +88,7 @@ func (p *pass) lot(key string) uint64 {
 
 func (p *pass) stickiness(t *Target) int32 {
 	for _, entry := range p.leaving {
-		if entry.Key == t.Key && entry.UID == t.UID {
+		if entry.Key == t.Key && entry.UID == t.UID && entry.Reason != schedulingv1alpha1.TargetMoveFailed {
 			return stickinessWeight
 		}
 	}
@@ -123,11 +124,14 @@ func (p *pass) antiAffinity(t *Target, location string) int32 {
 	return -affinityWeight * matched / all
 }
 
-func healthOf(t *Target) int32 {
+func (p *pass) health(t *Target) (score int32) {
 	if t.Degraded != "" {
-		return -healthPenalty
+		score -= healthPenalty
 	}
-	return 0
+	if p.failedBefore(t) {
+		score -= failedPenalty
+	}
+	return score
 }
 
 func (p *pass) taints(t *Target) int32 {

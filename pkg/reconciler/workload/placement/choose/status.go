@@ -149,6 +149,10 @@ func (p *pass) ready(scheduled metav1.Condition) metav1.Condition {
 		ready.Reason, ready.Message = schedulingv1alpha1.ReasonNotScheduled, scheduled.Message
 	case disturbed >= 0:
 		ready.Reason, ready.Message = schedulingv1alpha1.ReasonTargetDisturbed, disturbance(&p.selected[disturbed])
+	case p.rolledBack() != nil:
+		entry := p.rolledBack()
+		ready.Reason = schedulingv1alpha1.ReasonMoveRolledBack
+		ready.Message = fmt.Sprintf("the work stays on %s: %s; it is tried again at %s", entry.Name, entry.Message, entry.FailedMove.RetryAt.UTC().Format(time.RFC3339))
 	case p.Namespaces == 0:
 		ready.Reason, ready.Message = schedulingv1alpha1.ReasonNoNamespaces, "no namespace of this workspace matches spec.namespaceSelector"
 	default:
