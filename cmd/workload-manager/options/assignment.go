@@ -22,7 +22,7 @@ func addAssignmentFlags(a *configv1alpha1.Assignment, fs *pflag.FlagSet) {
 	fs.IntVar(&a.Workers, "assignment-workers", a.Workers,
 		"How many objects are assigned to targets at the same time. A `number` beyond what kcp can write at once makes nothing faster.")
 	fs.DurationVar(&a.MoveTimeout.Duration, "move-timeout", a.MoveTimeout.Duration,
-		"How long work stays on a target that it is to leave while it is not ready on the new one. After this `duration` it leaves all the same.")
+		"How long work stays on a target that it is to leave while it is not ready on the new one. After this `duration` the move is taken back or goes on, as the Placement's moveFailurePolicy says.")
 	fs.StringVar(&webhook.URL, "assignment-webhook-url", webhook.URL,
 		"The `URL` at which kcp reaches this manager's webhook, which assigns objects at their creation and so saves a write for each. Must be https. When empty, there is no webhook, and one of an earlier time is removed.")
 	fs.StringVar(&webhook.CAFile, "assignment-webhook-ca-file", webhook.CAFile,

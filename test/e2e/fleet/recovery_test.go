@@ -1,0 +1,169 @@
+package fleet
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-dev/workload-syncer/test/e2e/harness"
+)
+
+// ready checks the reason of a Placement's condition Ready, and words in its message.
+func ready(reason string, words ...string) func(*unstructured.Unstructured) error {
+	return func(u *unstructured.Unstructured) error {
+		all, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+		for _, one := range all {
+			c, _ := one.(map[string]any)
+			if c["type"] != "Ready" || c["reason"] != reason {
+				continue
+			}
+			for _, word := range words {
+				if !strings.Contains(fmt.Sprint(c["message"]), word) {
+					return fmt.Errorf("%q is not said in %v", word, c)
+				}
+			}
+			return nil
+		}
+		return fmt.Errorf("not Ready for %s: %v", reason, all)
+	}
+}
+
+// awaitEvent waits for an Event about an object of the workspace, with these words.
+func awaitEvent(ws *harness.Workspace, name, reason, words string) {
+	ws.T.Helper()
+	harness.Eventually(ws.T, func() error {
+		events, err := ws.Typed.CoreV1().Events(metav1.NamespaceDefault).List(ws.T.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + name})
+		if err != nil {
+			return err
+		}
+		for _, event := range events.Items {
+			if event.Reason == reason && strings.Contains(event.Message, words) {
+				return nil
+			}
+		}
+		return fmt.Errorf("of %d Events about %s none is %s with %q", len(events.Items), name, reason, words)
+	})
+}
+
+// labelNodes has the nodes of a target's cluster carry a label, or not.
+func labelNodes(tg *harness.Target, label string, on bool) {
+	tg.T.Helper()
+	value := "null"
+	if on {
+		value = `"yes"`
+	}
+	nodes, err := tg.Down.Typed.CoreV1().Nodes().List(tg.T.Context(), metav1.ListOptions{})
+	if err != nil {
+		tg.T.Fatal(err)
+	}
+	for _, node := range nodes.Items {
+		tg.Down.Merge("Node", "", node.Name, fmt.Sprintf("metadata: {labels: {%s: %s}}", label, value))
+	}
+}
+
+// evict has all work leave a target, or come back.
+func evict(tg *harness.Target, away bool) {
+	tg.T.Helper()
+	spec := `spec: {unschedulable: false, evictAfter: null}`
+	if away {
+		spec = `spec: {unschedulable: true, evictAfter: "2026-01-01T00:00:00Z"}`
+	}
+	tg.Workspace.Merge(harness.SyncTargetKind, "", tg.Name, spec)
+}
+
+// Work that is not ready on the new cluster in time stays where it was, without a gap, and says why; when what was wrong is
+// mended, it moves. Without recovery it leaves all the same.
+func TestMoveThatFailsIsTakenBack(t *testing.T) {
+	t.Parallel()
+	p := harness.NewProvider(t)
+	targets := p.NewTargetWorkspace(t)
+	old := targets.NewTarget("old", east, "", "")
+	team := p.NewTenant(t)
+	manager := p.StartManager(t, "--move-timeout=8s")
+	old.StartSyncer()
+	place(team, targets, "")
+	label := "example.com/" + targets.Path.Base()
+	labelNodes(old, label, true)
+	team.Create(strings.Replace(harness.Deployment("web", "hello", 2), "spec: {containers:", fmt.Sprintf(`spec: {nodeSelector: {%s: "yes"}, containers:`, label), 1))
+	team.Eventually(deploymentKind, "web", "hello", harness.All(onlyOn(old), harness.Has(2, "status", "availableReplicas")))
+	next := targets.NewTarget("next", west, "", "")
+	next.StartSyncer()
+
+	var gaps atomic.Pointer[error]
+	stop := harness.Repeat(t, func() error {
+		if err := runsSomewhere(t.Context(), team, old); err != nil && t.Context().Err() == nil {
+			gaps.CompareAndSwap(nil, &err)
+		}
+		return nil
+	})
+	evict(old, true)
+	awaitEvent(team, "all", "MoveWaits", "deployments/hello is not ready on next yet")
+	team.Eventually(placementKind, "", "all", ready("MoveRolledBack", "the work stays on old", "deployments/hello is not ready on next yet after 8s"))
+	awaitEvent(team, "all", "MoveRolledBack", "deployments/hello is not ready on next")
+	team.Eventually(deploymentKind, "web", "hello", harness.All(onlyOn(old), harness.Has(2, "status", "availableReplicas")))
+	next.Down.EventuallyGone(deploymentKind, next.NamespaceOf(team, "web"), "hello")
+	stop()
+	if err := gaps.Load(); err != nil {
+		t.Errorf("there was a gap: %v", *err)
+	}
+	recovered(manager, "migration", "MigrationTimeout")
+
+	labelNodes(next, label, true) // what was wrong
+	team.Merge(placementKind, "", "all", `spec: {tolerations: [{key: again, operator: Exists}]}`)
+	team.Eventually(deploymentKind, "web", "hello", harness.All(onlyOn(next), harness.Has(2, "status", "availableReplicas")))
+	team.Eventually(placementKind, "", "all", ready("Placed"))
+
+	for name, spec := range map[string]string{"large": `resources: {requests: {cpu: "100000"}}`, "odd": `affinity: {required: [{matchLabels: {no: such}}]}`} {
+		team.Create(fmt.Sprintf(`{apiVersion: scheduling.kcp.io/v1alpha1, kind: Placement, metadata: {name: %s}, spec: {locationWorkspace: %q, namespaceSelector: {}, %s}}`, name, targets.Path, spec))
+	}
+	for _, category := range []string{"PlacementCapacity", "PlacementConstraint"} {
+		harness.Eventually(t, func() error {
+			if n := harness.Sum(manager.Scrape(), "recovery_active", "strategy=placement", "category="+category); n != 1 {
+				return fmt.Errorf("%v Placements are being recovered for %s", n, category)
+			}
+			return nil
+		})
+	}
+	team.Delete(placementKind, "", "large")
+	team.Delete(placementKind, "", "odd")
+	manager.Terminate()
+
+	labelNodes(old, label, false)
+	manager = p.StartManager(t, "--move-timeout=3s", "--enable-tmc-recovery=false")
+	evict(old, false)
+	evict(next, true)
+	team.Eventually(deploymentKind, "web", "hello", onlyOn(old))
+	if n := harness.Sum(manager.Scrape(), "recovery_attempts_total"); n != 0 {
+		t.Errorf("%v attempts to recover", n)
+	}
+}
+
+// recovered waits until a recovery has ended well, and checks that it is shown.
+func recovered(p *harness.Program, strategy, category string) {
+	p.T.Helper()
+	harness.Eventually(p.T, func() error {
+		if n := harness.Sum(p.Scrape(), "recovery_outcomes_total", "strategy="+strategy, "category="+category, "outcome=recovered"); n < 1 {
+			return fmt.Errorf("%v recoveries by %s", n, strategy)
+		}
+		return nil
+	})
+	code, body := p.Ask("metrics", "/debug/recovery")
+	var page struct {
+		Recent []struct{ Strategy, Category, State, Subject string }
+	}
+	if err := json.Unmarshal([]byte(body), &page); err != nil || code != 200 {
+		p.T.Fatalf("/debug/recovery: %d %v\n%s", code, err, body)
+	}
+	for _, r := range page.Recent {
+		if r.Strategy == strategy && r.Category == category && r.State == "Recovered" {
+			return
+		}
+	}
+	p.T.Errorf("/debug/recovery does not show it: %s", body)
+}
+
