@@ -46,8 +46,8 @@ type ManagerConfiguration struct {
 type Assignment struct {
 	// Workers is how many objects are assigned at the same time. A number beyond what kcp can write at once makes nothing faster.
 	Workers int `json:"workers"`
-	// MoveTimeout is how long work stays on a target that it is to leave while it is not ready on the new one. Then it leaves all
-	// the same.
+	// MoveTimeout is how long work stays on a target that it is to leave while it is not ready on the new one. Then the move is
+	// taken back or goes on, as the Placement's moveFailurePolicy says.
 	MoveTimeout metav1.Duration `json:"moveTimeout"`
 	// Webhook assigns objects at their creation, which saves a write for each.
 	Webhook AssignmentWebhook `json:"webhook"`

@@ -33,8 +33,8 @@ func ready(reason string, words ...string) func(*unstructured.Unstructured) erro
 	}
 }
 
-// awaitEvent waits for an Event about an object of the workspace, with these words.
-func awaitEvent(ws *harness.Workspace, name, reason, words string) {
+// placementSays waits for an Event about a Placement of the workspace, with these words.
+func placementSays(ws *harness.Workspace, name, reason, words string) {
 	ws.T.Helper()
 	harness.Eventually(ws.T, func() error {
 		events, err := ws.Typed.CoreV1().Events(metav1.NamespaceDefault).List(ws.T.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + name})
@@ -102,9 +102,9 @@ func TestMoveThatFailsIsTakenBack(t *testing.T) {
 		return nil
 	})
 	evict(old, true)
-	awaitEvent(team, "all", "MoveWaits", "deployments/hello is not ready on next yet")
+	placementSays(team, "all", "MoveWaits", "deployments/hello is not ready on next yet")
 	team.Eventually(placementKind, "", "all", ready("MoveRolledBack", "the work stays on old", "deployments/hello is not ready on next yet after 8s"))
-	awaitEvent(team, "all", "MoveRolledBack", "deployments/hello is not ready on next")
+	placementSays(team, "all", "MoveRolledBack", "deployments/hello is not ready on next")
 	team.Eventually(deploymentKind, "web", "hello", harness.All(onlyOn(old), harness.Has(2, "status", "availableReplicas")))
 	next.Down.EventuallyGone(deploymentKind, next.NamespaceOf(team, "web"), "hello")
 	stop()
@@ -166,4 +166,3 @@ func recovered(p *harness.Program, strategy, category string) {
 	}
 	p.T.Errorf("/debug/recovery does not show it: %s", body)
 }
-
