@@ -1,5 +1,5 @@
-// Command reference writes those pages of docs/reference that follow from what the programs define at run time: their flags
-// and metrics. Run it in the root of the repository.
+// Command reference writes those pages of docs/reference that follow from what the programs define at run time: their flags,
+// metrics and errors. Run it in the root of the repository.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 const folder = "docs/reference"
 
 func main() {
-	for name, page := range map[string]func() (string, error){"flags.md": flags, "metrics.md": metrics, "kubectl-workload.md": plugin} {
+	for name, page := range map[string]func() (string, error){"flags.md": flags, "metrics.md": metrics, "errors.md": errorCategories, "kubectl-workload.md": plugin} {
 		if err := write(name, page); err != nil {
 			fmt.Fprintf(os.Stderr, "writing %s: %v\n", name, err)
 			os.Exit(1)
