@@ -72,7 +72,9 @@ func (p *pass) judge(err error) {
 // fingerprint tells whether the object has changed, or its copy. What we write on it ourselves does not count.
 func (p *pass) fingerprint() uint64 {
 	h := fnv.New64a()
-	ours := []string{workloadv1alpha1.ConditionsAnnotation(p.c.target.key), workloadv1alpha1.StatusAnnotation(p.c.target.key)}
+	ours := []string{
+		workloadv1alpha1.ConditionsAnnotation(p.c.target.key), workloadv1alpha1.StatusAnnotation(p.c.target.key), workloadv1alpha1.TraceAnnotation,
+	}
 	for _, texts := range []map[string]string{p.up.Labels, p.up.Annotations} {
 		for _, name := range slices.Sorted(maps.Keys(texts)) {
 			if !slices.Contains(ours, name) {
