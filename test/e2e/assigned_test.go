@@ -1,32 +1,14 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/config"
 )
-
-// virtualWorkspace is the URL at which the kubernetes APIExport shows the objects of all workspaces that are bound to it.
-func (f *fleet) virtualWorkspace(t *testing.T) string {
-	t.Helper()
-	var url string
-	provider := newSide(t, f.kcp.WorkspaceConfig(f.provider))
-	provider.Eventually("apis.kcp.io/v1alpha1 APIExportEndpointSlice", "", config.KubernetesExport, func(u *unstructured.Unstructured) error {
-		endpoints, _, _ := unstructured.NestedSlice(u.Object, "status", "endpoints")
-		if len(endpoints) == 0 {
-			return errors.New("the APIExport has no virtual workspace yet")
-		}
-		url, _ = endpoints[0].(map[string]any)["url"].(string)
-		return nil
-	})
-	return url
-}
 
 // assign has objects of the workspace belong to a target, in that state.
 func (s *side) assign(kind, namespace, name string, target *tenant, state workloadv1alpha1.State) {
@@ -40,7 +22,7 @@ func (s *side) assign(kind, namespace, name string, target *tenant, state worklo
 func TestA45OneTargetServesManyWorkspaces(t *testing.T) {
 	t.Parallel()
 	one, two := newTenant(t), newTenant(t)
-	one.startSyncer("--feed=assigned", "--feed-urls="+one.fleet.virtualWorkspace(t))
+	one.startSyncer("--feed=assigned", "--feed-urls="+one.fleet.VirtualWorkspace(t, config.KubernetesExport))
 	const kind = "apps/v1 Deployment"
 	for i, tn := range []*tenant{one, two} {
 		tn.up.Create(deployment("web", "hello", i+1), configMap("web", "settings", "of", fmt.Sprint("tenant-", i)),

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/config"
 )
 
 // An object of the assigned feed whose state label is removed by hand leaves the cluster as well, stays in its workspace,
@@ -12,7 +13,7 @@ import (
 func TestA53FeedLabelRemovedByHand(t *testing.T) {
 	t.Parallel()
 	one, two := newTenant(t), newTenant(t)
-	one.startSyncer("--feed=assigned", "--feed-urls="+one.fleet.virtualWorkspace(t), onlyCore)
+	one.startSyncer("--feed=assigned", "--feed-urls="+one.fleet.VirtualWorkspace(t, config.KubernetesExport), onlyCore)
 	two.up.Create(fastConfigMap("kept"), fastConfigMap("unlabelled"))
 	for _, name := range []string{"kept", "unlabelled"} {
 		two.up.assign("ConfigMap", "web", name, one, workloadv1alpha1.StateSync)
@@ -39,7 +40,7 @@ func TestA53FeedURLsOfTheSyncTarget(t *testing.T) {
 	wrong := "https://127.0.0.1:1/services/wrong" // nobody is there
 	tn.patchStatus(fmt.Sprintf(`{virtualWorkspaces: [{syncerURL: %q, upsyncerURL: %q}]}`, wrong, wrong))
 	s.awaitMetric(atLeast(1), "recovery_attempts_total", "strategy=virtual-workspace", "category=Unreachable")
-	url := tn.fleet.virtualWorkspace(t)
+	url := tn.fleet.VirtualWorkspace(t, config.KubernetesExport)
 	tn.patchStatus(fmt.Sprintf(`{virtualWorkspaces: [{syncerURL: %q, upsyncerURL: %q}]}`, url, url))
 	tn.copyOf("ConfigMap", "settings", nil)
 	s.AwaitReady()

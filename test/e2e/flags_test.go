@@ -1,11 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 	"github.com/kcp-dev/workload-syncer/test/env"
+	"github.com/kcp-dev/workload-syncer/test/otlp"
 )
 
 // Flags whose effect other tests show: --orphan-grace-period (A36), --conflict-policy (A10), --leader-elect… (A06),
@@ -368,32 +370,48 @@ func TestA53Profiling(t *testing.T) {
 	}
 }
 
-// Traces arrive where the standard environment says.
+// Traces go where the flags say, and as many as they say. What somebody else began is sent if they say so; the object carries it
+// until the claim, which takes it off in the same write.
 func TestA53Tracing(t *testing.T) {
 	t.Parallel()
-	tn := newTenant(t)
-	var received atomic.Int64
-	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1/traces" {
-			received.Add(1)
-		}
-	}))
-	t.Cleanup(collector.Close)
-	around := []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_BSP_SCHEDULE_DELAY=100"}
-	s := tn.startSyncerWith(syncerOptions{flags: []string{onlyCore}, env: around})
-	tn.putConfigMap("untraced")
-	s.Terminate()
-	if n := received.Load(); n != 0 {
-		t.Errorf("%d batches of spans without the flag", n)
+	tn, collector := newTenant(t), otlp.Serve(t)
+	const begun = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	around := []string{"OTEL_BSP_SCHEDULE_DELAY=100"}
+	flags := []string{onlyCore, "--tracing-endpoint=" + collector.GRPC, "--tracing-protocol=grpc", "--tracing-sampling-ratio=0"}
+	traced := func(name string) {
+		tn.up.Create(fmt.Sprintf(`{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, namespace: web, annotations: {%s: %s}}}`, name, workloadv1alpha1.TraceAnnotation, begun))
+		tn.copyOf("ConfigMap", name, nil)
 	}
-	tn.startSyncerWith(syncerOptions{flags: []string{onlyCore, "--enable-tmc-tracing"}, env: around})
-	tn.putConfigMap("traced")
-	eventually(t, func() error {
-		if received.Load() == 0 {
-			return fmt.Errorf("no spans came")
+	s := tn.startSyncerWith(syncerOptions{flags: flags, env: around})
+	traced("before")
+	s.Terminate()
+	if n := len(collector.Spans()); n != 0 {
+		t.Errorf("%d spans without the flag", n)
+	}
+	s = tn.startSyncerWith(syncerOptions{flags: append(flags, "--enable-tmc-tracing", "--enable-trace-annotation"), env: around})
+	tn.putConfigMap("untraced")
+	traced("traced")
+	tn.up.Eventually("ConfigMap", "web", "traced", func(u *unstructured.Unstructured) error {
+		if _, carries := u.GetAnnotations()[workloadv1alpha1.TraceAnnotation]; carries || len(u.GetFinalizers()) == 0 {
+			return fmt.Errorf("it is not claimed, or still carries its trace: %v, %v", u.GetFinalizers(), u.GetAnnotations())
 		}
 		return nil
 	})
+	from := tmc.ParseTraceparent(begun)
+	eventually(t, func() error {
+		return collector.Trace(from.TraceID()).Contains(from.SpanID(),
+			"workload-syncer: sync configmaps", "  apply", "    POST configmaps (cluster)", "    PATCH configmaps (kcp)")
+	})
+	families := s.Scrape()
+	claims := sum(families, "workload_syncer_writes_total", "direction=up", "resource=configmaps", "verb=claim")
+	if all := sum(families, "workload_syncer_writes_total", "direction=up", "resource=configmaps"); claims < 2 || all != claims {
+		t.Errorf("%v writes upstream for %v claims", all, claims)
+	}
+	for _, span := range collector.Spans() {
+		if id := from.TraceID(); !bytes.Equal(span.GetTraceId(), id[:]) {
+			t.Errorf("a trace that began here is sent: %v", span)
+		}
+	}
 }
 
 // With recovery, work at a server that does not answer pauses and the server is probed; without it every object is retried.

@@ -1,23 +1,15 @@
 package e2e
 
 import (
-	"context"
-	"fmt"
 	"os"
-	"sync"
 	"testing"
 
-	"github.com/kcp-dev/logicalcluster/v3"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/rand"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
-	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-dev/workload-syncer/config"
 	"github.com/kcp-dev/workload-syncer/test/e2e/harness"
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
@@ -35,9 +27,9 @@ const clusterName = "east"
 // side is one API server, or one workspace of kcp, as a test sees it.
 type side struct{ *harness.Side }
 
-func newSide(t *testing.T, config *rest.Config) *side {
+func newSide(t *testing.T, to *rest.Config) *side {
 	t.Helper()
-	return &side{harness.NewSide(t, config)}
+	return &side{harness.NewSide(t, to)}
 }
 
 // What tests say often has a short name here.
@@ -60,41 +52,34 @@ func must[T any](value T, err error) func(*testing.T) T { return harness.Must(va
 
 // fleet is what the tests of this package share: one kcp with a provider workspace, one physical cluster, one binary.
 type fleet struct {
+	*harness.Provider
+
 	env      *env.Env
 	kcp      *env.KCP
 	provider logicalcluster.Path
 	binary   string
 }
 
-var (
-	fleetOnce sync.Mutex
-	theFleet  *fleet
-)
-
 // shared sets the fleet up when the first test needs it.
 func shared(t *testing.T) *fleet {
 	t.Helper()
-	e := env.For(t)
-	fleetOnce.Lock()
-	defer fleetOnce.Unlock()
-	if theFleet != nil {
-		return theFleet
-	}
-	f := &fleet{env: e, kcp: e.KCP(), provider: logicalcluster.NewPath("root:compute")}
-	f.binary = must(e.Build(context.Background(), "./cmd/workload-syncer"))(t)
-	f.initProvider(t)
-	theFleet = f
-	return f
+	p := harness.SharedProvider(t)
+	return &fleet{Provider: p, env: p.Env, kcp: p.KCP, provider: p.Path, binary: p.Binary(t, "workload-syncer")}
 }
+
+const apisGroup = "apis.kcp.io/v1alpha2"
+
+// exports are what a tenant binds.
+var exports = []string{config.WorkloadExport, config.KubernetesExport}
 
 // tenant is a team's workspace with a SyncTarget of its own, and the physical cluster seen from there.
 type tenant struct {
 	t       *testing.T
 	fleet   *fleet
-	ws      env.Workspace
+	ws      *harness.Workspace
 	up      *side
 	down    *side
-	target  *workloadv1alpha1.SyncTarget
+	target  *harness.Target
 	key     string
 	cluster *env.Cluster
 }
@@ -104,51 +89,11 @@ type tenant struct {
 func newTenant(t *testing.T) *tenant {
 	t.Helper()
 	f := shared(t)
-	tn := &tenant{t: t, fleet: f, cluster: f.env.Cluster(clusterName)}
-	tn.ws = must(f.kcp.CreateWorkspace(t.Context(), env.Root, "team-"+rand.String(8)))(t)
-	t.Cleanup(tn.removeWorkspace)
-	f.bind(t, tn.ws.Path)
-	tn.up = newSide(t, f.kcp.WorkspaceConfig(tn.ws.Path))
-	tn.down = newSide(t, tn.cluster.AdminConfig())
-	tn.target = tn.createTarget("target")
-	tn.key = workloadv1alpha1.SyncTargetKey(string(tn.ws.Cluster), tn.target.Name)
-	t.Cleanup(tn.removeCopies)
-	tn.up.Create(`{apiVersion: v1, kind: Namespace, metadata: {name: web}}`)
-	return tn
-}
-
-func (tn *tenant) createTarget(name string) *workloadv1alpha1.SyncTarget {
-	tn.t.Helper()
-	u := tn.up.Create(fmt.Sprintf(`{apiVersion: workload.kcp.io/v1alpha1, kind: SyncTarget, metadata: {name: %s}, spec: {supportedAPIExports: [{path: %q, export: kubernetes}]}}`, name, tn.fleet.provider))
-	st := &workloadv1alpha1.SyncTarget{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, st); err != nil {
-		tn.t.Fatal(err)
-	}
-	return st
-}
-
-// removeWorkspace does not wait: kcp takes its time, and nothing depends on it.
-func (tn *tenant) removeWorkspace() {
-	client := must(dynamic.NewForConfig(tn.fleet.kcp.WorkspaceConfig(env.Root)))(tn.t)
-	workspaces := client.Resource(schema.GroupVersionResource{Group: "tenancy.kcp.io", Version: "v1alpha1", Resource: "workspaces"})
-	if err := workspaces.Delete(context.Background(), tn.ws.Path.Base(), metav1.DeleteOptions{}); err != nil {
-		tn.t.Errorf("removing workspace %s: %v", tn.ws.Path, err)
-	}
-}
-
-// removeCopies removes what the tenant's syncers left in the physical cluster, so that tests can be run again and again.
-func (tn *tenant) removeCopies() {
-	ctx, selector := context.Background(), workloadv1alpha1.DownstreamClusterLabel+"="+tn.key
-	namespaces := tn.down.Typed.CoreV1().Namespaces()
-	list, err := namespaces.List(ctx, metav1.ListOptions{LabelSelector: selector})
-	if err != nil {
-		tn.t.Errorf("cleaning up: %v", err)
-		return
-	}
-	for _, ns := range list.Items {
-		if err := namespaces.Delete(ctx, ns.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			tn.t.Errorf("cleaning up: %v", err)
-		}
+	ws := f.NewWorkspace(t, "team", exports...)
+	target := ws.NewTarget("target", clusterName, "", "")
+	ws.Create(`{apiVersion: v1, kind: Namespace, metadata: {name: web}}`)
+	return &tenant{
+		t: t, fleet: f, ws: ws, up: &side{ws.Side}, down: &side{target.Down}, target: target, key: target.Key, cluster: target.Cluster,
 	}
 }
 
@@ -157,11 +102,7 @@ func (tn *tenant) downNamespace(namespace string) string { return tn.namespaceOf
 
 // namespaceOf is the namespace in the physical cluster by which this tenant's target stands for one of another tenant's.
 func (tn *tenant) namespaceOf(other *tenant, namespace string) string {
-	return workloadv1alpha1.NamespaceLocator{
-		SyncTarget:  workloadv1alpha1.SyncTargetLocator{ClusterName: string(tn.ws.Cluster), Name: tn.target.Name, UID: tn.target.UID},
-		ClusterName: string(other.ws.Cluster),
-		Namespace:   namespace,
-	}.DownstreamNamespace()
+	return tn.target.NamespaceOf(other.ws, namespace)
 }
 
 // copy waits for the copy of an object in the tenant's namespace web.

@@ -424,7 +424,7 @@ func TestA44SecondClusterIsRefused(t *testing.T) {
 func TestA44SecondSyncTargetOfAWorkspaceIsRefused(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
-	tn.createTarget("second")
+	tn.ws.NewTarget("second", clusterName, "", "")
 	tn.startSyncer("--heartbeat-period=2s")
 	tn.refuses(syncerOptions{target: "second"}, "already claims all objects of workspace", "--feed=assigned")
 }

@@ -4,6 +4,7 @@ package otlp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -180,4 +181,45 @@ func (t Trace) draw(out *strings.Builder, parent trace.SpanID, service string, d
 		out.WriteString("\n")
 		t.draw(out, s.ID(), s.Service, depth+1)
 	}
+}
+
+// Contains fails unless all lines of a tree, as [Trace.Draw] draws it, are in the one below a span, whatever else is there.
+func (t Trace) Contains(root trace.SpanID, lines ...string) error {
+	if got := t.Draw(root); !contains(treeOf(strings.Split(got, "\n")), treeOf(lines)) {
+		return fmt.Errorf("not all of\n%s\nis in the tree:\n%s", strings.Join(lines, "\n"), got)
+	}
+	return nil
+}
+
+// node is a line of a tree, and what is below it.
+type node struct {
+	line  string
+	below []*node
+}
+
+// treeOf reads lines that are indented by two spaces for each level.
+func treeOf(lines []string) []*node {
+	root := &node{}
+	path := []*node{root}
+	for _, line := range lines {
+		text := strings.TrimLeft(line, " ")
+		if text == "" {
+			continue
+		}
+		depth := (len(line) - len(text)) / 2
+		added := &node{line: text}
+		path = append(path[:depth+1], added)
+		path[depth].below = append(path[depth].below, added)
+	}
+	return root.below
+}
+
+// contains reports whether there is a place for all that is wanted.
+func contains(have, want []*node) bool {
+	for _, wanted := range want {
+		if !slices.ContainsFunc(have, func(h *node) bool { return h.line == wanted.line && contains(h.below, wanted.below) }) {
+			return false
+		}
+	}
+	return true
 }

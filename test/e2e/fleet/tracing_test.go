@@ -207,43 +207,6 @@ func (f *tracedFleet) writes(verb string) float64 {
 func (f *tracedFleet) awaitTrace(t *testing.T, from trace.SpanContext, want []string) {
 	t.Helper()
 	harness.Eventually(t, func() error {
-		got := f.collector.Trace(from.TraceID()).Draw(from.SpanID())
-		if !contains(treeOf(strings.Split(got, "\n")), treeOf(want)) {
-			return fmt.Errorf("not all of\n%s\nis in the tree of %s:\n%s", strings.Join(want, "\n"), from.TraceID(), got)
-		}
-		return nil
+		return f.collector.Trace(from.TraceID()).Contains(from.SpanID(), want...)
 	})
-}
-
-// node is a line of a tree, and what is below it.
-type node struct {
-	line  string
-	below []*node
-}
-
-// treeOf reads lines that are indented by two spaces for each level.
-func treeOf(lines []string) []*node {
-	root := &node{}
-	path := []*node{root}
-	for _, line := range lines {
-		text := strings.TrimLeft(line, " ")
-		if text == "" {
-			continue
-		}
-		depth := (len(line) - len(text)) / 2
-		added := &node{line: text}
-		path = append(path[:depth+1], added)
-		path[depth].below = append(path[depth].below, added)
-	}
-	return root.below
-}
-
-// contains reports whether there is a place for all that is wanted.
-func contains(have, want []*node) bool {
-	for _, wanted := range want {
-		if !slices.ContainsFunc(have, func(h *node) bool { return h.line == wanted.line && contains(h.below, wanted.below) }) {
-			return false
-		}
-	}
-	return true
 }

@@ -40,19 +40,28 @@ var shared struct {
 	provider *Provider
 }
 
-// Shared gives the provider that all tests of the package share, with a manager that runs until they have ended. The
-// package's TestMain has to start a kcp and the clusters, by env.Main.
-func Shared(t *testing.T) *Provider {
+// SharedProvider gives the provider that all tests of the package share. No manager runs for it unless a test asks for [Shared].
+// The package's TestMain has to start a kcp and the clusters, by env.Main.
+func SharedProvider(t *testing.T) *Provider {
 	t.Helper()
 	e := env.For(t)
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.provider == nil {
-		p := newProvider(t, e, "root:compute")
-		p.manager = Must(e.Start(context.Background(), p.ManagerCommand(t)))(t)
-		shared.provider = p
+		shared.provider = newProvider(t, e, "root:compute")
 	}
-	p := shared.provider
+	return shared.provider
+}
+
+// Shared gives the provider that all tests of the package share, with a manager that runs until they have ended.
+func Shared(t *testing.T) *Provider {
+	t.Helper()
+	p := SharedProvider(t)
+	shared.Lock()
+	defer shared.Unlock()
+	if p.manager == nil {
+		p.manager = Must(p.Env.Start(context.Background(), p.ManagerCommand(t)))(t)
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the end of the shared manager's log:\n%s", p.manager.Tail(120))
@@ -104,10 +113,11 @@ func (p *Provider) ManagerCommand(t *testing.T, flags ...string) env.Command {
 		"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0", "-v=4",
 		"--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s", "--leader-elect-retry-period=500ms",
 	}
-	return env.Command{Name: "manager", Path: p.binary(t, "workload-manager"), Args: append(args, flags...)}
+	return env.Command{Name: "manager", Path: p.Binary(t, "workload-manager"), Args: append(args, flags...)}
 }
 
-func (p *Provider) binary(t *testing.T, program string) string {
+// Binary builds one of the programs, once for all tests.
+func (p *Provider) Binary(t *testing.T, program string) string {
 	t.Helper()
 	return Must(p.Env.Build(context.Background(), "./cmd/"+program))(t)
 }
@@ -262,7 +272,7 @@ func (tg *Target) SyncerCommand(flags ...string) env.Command {
 		"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0",
 		"--leader-elect=false", "--heartbeat-period=1s", "--namespace-clean-delay=1s", "--orphan-grace-period=3s", "-v=2",
 	}
-	return env.Command{Name: "syncer-" + tg.Name, Path: p.binary(tg.T, "workload-syncer"), Args: append(args, flags...)}
+	return env.Command{Name: "syncer-" + tg.Name, Path: p.Binary(tg.T, "workload-syncer"), Args: append(args, flags...)}
 }
 
 // VirtualWorkspace is the URL at which an export shows the objects of all workspaces that are bound to it. There has to be one.

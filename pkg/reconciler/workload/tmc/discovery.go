@@ -27,6 +27,9 @@ type boundTransport struct {
 
 // RoundTrip sends the request until either its own context or that of the transport is done.
 func (t boundTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if err := t.ctx.Err(); err != nil {
+		return nil, err // what follows hears of it a little later
+	}
 	ctx, cancel := context.WithCancelCause(request.Context())
 	stop := context.AfterFunc(t.ctx, func() { cancel(t.ctx.Err()) })
 	response, err := t.next.RoundTrip(request.WithContext(ctx))
