@@ -2,7 +2,8 @@
 //
 //	go run ./hack/test [-phase unit|servers] [-- arguments of go test, such as -run TestA07]
 //
-// It has two phases: tests that need nothing, under the race detector, and tests on real servers, one package at a time.
+// It has two phases: tests that need nothing, under the race detector, and tests on real servers, two packages at a time where the
+// memory allows it.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -57,7 +59,46 @@ func needsServers(path string) bool {
 	})
 }
 
-func phases(raceDetector bool) []phase {
+// machine is what decides how much runs at the same time.
+type machine struct {
+	cores int
+	// memory that is available, in bytes; zero if that is not known.
+	memory int64
+}
+
+// perPackage is the memory of the servers that a package starts, with room for what its tests start besides.
+const perPackage = 4 << 30
+
+// together says how many packages with servers run at the same time, and how many tests of each. Tests mostly wait, for servers,
+// so more of them run than there are cores. One package alone leaves the machine idle while its servers start and while its
+// longest test ends; two side by side fill that.
+func (m machine) together() (packages, tests int) {
+	if m.memory < 2*perPackage {
+		return 1, max(6, m.cores)
+	}
+	return 2, max(3, m.cores)
+}
+
+func thisMachine() machine {
+	return machine{cores: runtime.NumCPU(), memory: availableMemory()}
+}
+
+// availableMemory asks Linux; elsewhere it is not known.
+func availableMemory() int64 {
+	file, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(file)) {
+		var kibibytes int64
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kibibytes); n == 1 {
+			return kibibytes << 10
+		}
+	}
+	return 0
+}
+
+func phases(raceDetector bool, on machine) []phase {
 	unit := phase{
 		name: "unit", about: "with the race detector", format: "pkgname-and-test-fails",
 		packages:  func(path string) bool { return !needsServers(path) },
@@ -67,13 +108,12 @@ func phases(raceDetector bool) []phase {
 		unit.about = "WITHOUT the race detector, which needs a C compiler"
 		unit.arguments = []string{"-timeout=10m"}
 	}
+	together, tests := on.together()
 	return []phase{unit, {
-		name: "servers", about: "on real servers", format: "testname",
+		name: "servers", about: fmt.Sprintf("on real servers, %d at a time with %d tests each", together, tests), format: "testname",
 		packages: needsServers,
-		// Packages share the machine's cores with the servers that they start, so they take turns. What depends on
-		// other processes is never taken from the cache. Within a package tests mostly wait, for servers, so more of them
-		// run at the same time than there are cores.
-		arguments: []string{"-p=1", "-parallel=6", "-count=1", "-timeout=60m"},
+		// What depends on other processes is never taken from the cache.
+		arguments: []string{fmt.Sprintf("-p=%d", together), fmt.Sprintf("-parallel=%d", tests), "-count=1", "-timeout=60m"},
 	}}
 }
 
@@ -104,7 +144,7 @@ func run(ctx context.Context, only string, extra []string) (failed bool, err err
 
 	var total results
 	known := false
-	for _, p := range phases(compiler == "1") {
+	for _, p := range phases(compiler == "1", thisMachine()) {
 		if only != "" && only != p.name {
 			continue
 		}

@@ -53,10 +53,27 @@ func TestPhasesShareAllPackages(t *testing.T) {
 		"m/test/e2e/deep": true,
 		"m/test/envelope": false,
 	} {
-		for _, p := range phases(true) {
+		for _, p := range phases(true, machine{cores: 2}) {
 			if got, want := p.packages(path), (p.name == "servers") == servers; got != want {
 				t.Errorf("phase %s tests %s: %t, want %t", p.name, path, got, want)
 			}
+		}
+	}
+}
+
+func TestHowMuchRunsTogether(t *testing.T) {
+	for _, tc := range []struct {
+		what            string
+		on              machine
+		packages, tests int
+	}{
+		{"a small machine runs two packages", machine{cores: 2, memory: 16 << 30}, 2, 3},
+		{"a larger one more of their tests", machine{cores: 8, memory: 64 << 30}, 2, 8},
+		{"without the memory for it they take turns", machine{cores: 2, memory: 6 << 30}, 1, 6},
+		{"as where nobody knows", machine{cores: 16}, 1, 16},
+	} {
+		if packages, tests := tc.on.together(); packages != tc.packages || tests != tc.tests {
+			t.Errorf("%s: got %d packages with %d tests", tc.what, packages, tests)
 		}
 	}
 }
