@@ -42,7 +42,7 @@ func (i Infrastructure) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&i.Tracing.Carry, "enable-trace-annotation", i.Tracing.Carry,
 		"With tracing: carry the trace of a change on the object, as an annotation, so that one trace goes from the change through all programs and back.")
 	fs.BoolVar(&i.Recovery.Enabled, "enable-tmc-recovery", i.Recovery.Enabled,
-		"Act on failures that last: pause the work on a server that does not answer and probe it, take up changed kubeconfigs.")
+		"Act on failures that last: pause the work on a server that does not answer and probe it, take up changed credentials, leave objects alone that cannot be synced until they change, take back moves that fail. Without, everything is just tried again.")
 }
 
 // CompleteTracing gives the configuration, and notes what is wrong with it.

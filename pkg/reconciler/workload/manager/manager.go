@@ -80,7 +80,7 @@ func New(config Config) (*Manager, error) {
 	if m.tracing, err = tmc.NewTracing(context.Background(), "workload-manager", config.Tracing); err != nil {
 		return nil, fmt.Errorf("setting up tracing: %w", err)
 	}
-	m.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: m.registry, Clock: m.clock, Strategies: m.strategies()})
+	m.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: m.registry, Clock: m.clock, Strategies: m.strategies(), Ended: tmc.LogRecovery})
 	m.kcp = tmc.NewLink("kcp", "kcp", tmc.NewClientMetrics(m.registry, m.clock), m.tracing, m.recovery)
 	m.renewal = tmc.Renewal[*rest.Config]{Files: config.CredentialFiles, Reread: config.Reread, Use: m.connect, Fingerprint: func(c *rest.Config) (string, error) { return tmc.Fingerprint(c) }}
 	m.renewal.InUse(config.KCP)

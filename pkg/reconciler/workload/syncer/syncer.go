@@ -84,7 +84,7 @@ func New(config Config) (*Syncer, error) {
 	if s.tracing, err = tmc.NewTracing(context.Background(), "workload-syncer", config.Tracing); err != nil {
 		return nil, fmt.Errorf("setting up tracing: %w", err)
 	}
-	s.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: s.registry, Clock: s.clock, Strategies: s.strategies()})
+	s.recovery = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: config.EnableRecovery, Registerer: s.registry, Clock: s.clock, Strategies: s.strategies(), Ended: tmc.LogRecovery})
 	requests := tmc.NewClientMetrics(s.registry, s.clock)
 	s.kcp = tmc.NewLink(sideKCP, sideName[sideKCP], requests, s.tracing, s.recovery)
 	s.cluster = tmc.NewLink(sideCluster, sideName[sideCluster], requests, s.tracing, s.recovery)

@@ -1,5 +1,6 @@
 // Package synctarget gives each SyncTarget what its syncer and the other reconcilers find it by: the label with the target's
-// key, and the URLs of its virtual workspaces, one for each kcp shard on which somebody's workloads may be.
+// key, and the URLs of its virtual workspaces, one for each kcp shard on which somebody's workloads may be. And it writes the
+// Events that the syncer may not write, about what it recovers from.
 package synctarget
 
 import (
@@ -26,6 +27,8 @@ type Controller struct {
 	targets *fleet.Cache[*workloadv1alpha1.SyncTarget]
 	writer  *fleet.Writer
 	loop    *fleet.Loop[fleet.Key]
+
+	recoveries recoveries
 }
 
 // New sends no request.
@@ -51,8 +54,10 @@ func (c *Controller) Run(ctx context.Context) error {
 func (c *Controller) process(ctx context.Context, key fleet.Key) (time.Duration, error) {
 	st, ok := c.targets.Get(key)
 	if !ok || st.DeletionTimestamp != nil {
+		c.recoveries.see(key, nil)
 		return 0, nil
 	}
+	c.tellRecovery(ctx, key, st)
 	metadata, status := wanted(st, c.deps.VirtualWorkspaceURL, c.deps.Fleet.URLs()[workloadv1alpha1.KubernetesExport])
 	if metadata != nil {
 		if _, err := c.writer.Patch(ctx, fleet.SyncTargetResource, key, map[string]any{"metadata": metadata}); err != nil {

@@ -482,6 +482,19 @@ func (a *recovering) report(id recoveryID) RecoveryReport {
 	}
 }
 
+// LogRecovery logs a recovery that ended, or that was given up for the time being: for RecoveryOptions.Ended.
+func LogRecovery(r RecoveryReport) {
+	logger := klog.Background().WithValues("strategy", r.Strategy, "component", r.Component, "subject", r.Name, "category", r.Category, "attempts", r.Attempts)
+	switch {
+	case r.Acts && r.State == RecoveryExhausted:
+		logger.Info("Giving up to recover for now", "hint", r.Hint, "error", r.Error)
+	case r.Acts:
+		logger.Info("Recovered", "outcome", r.State, "after", r.Changed.Sub(r.Since).Round(time.Millisecond).String())
+	default:
+		logger.V(2).Info("Following a failure", "outcome", r.State, "error", r.Error)
+	}
+}
+
 // Active are the recoveries that go on, the most urgent and oldest first. What nobody has spoken of for long ends here.
 func (r *Recovery) Active() []RecoveryReport {
 	r.finish(RecoveryAbandoned, func(_ recoveryID, a *recovering) bool {

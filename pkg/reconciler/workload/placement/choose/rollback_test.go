@@ -87,7 +87,7 @@ func TestRollBackIsTriedAgain(t *testing.T) {
 	}
 	next.Placement.Generation++
 	next.Now = next.Now.Add(time.Second)
-	next = note(next, decide(t, next))
+	note(next, decide(t, next))
 	want := []string{
 		"0s: old; new: MoveFailed", "1m0s: old; ", "5m0s: third; old: Evicted", "15m0s: old; third: MoveFailed", "15m1s: new; old: Evicted, third: MoveFailed",
 	}
