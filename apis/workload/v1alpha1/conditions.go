@@ -111,6 +111,21 @@ const (
 	ReasonRecoveryDisabled = "RecoveryDisabled"
 )
 
+// Condition ConfigurationCurrent of a SyncTarget: the syncer runs with what its configuration file says. Written by the syncer;
+// Ready does not depend on it, because workloads are synced with the configuration of before.
+const (
+	ConditionConfigurationCurrent = "ConfigurationCurrent"
+
+	// Status True. The configuration file is in force, or the syncer has none.
+	ReasonConfigurationInForce = "ConfigurationInForce"
+	// Status False. The configuration file was changed and is not valid. The message names the fields and lines. Correct it; it
+	// is taken up by itself.
+	ReasonConfigurationRejected = "ConfigurationRejected"
+	// Status False. The configuration file was changed and is valid, but something in it cannot change while the syncer runs. The
+	// message names the settings. Nothing of the change is used before the syncer is started anew.
+	ReasonRestartRequired = "RestartRequired"
+)
+
 // Condition Synced of an upstream object, in its annotation conditions.workload.kcp.io/<key>: the copy is what the
 // object asks for. It is written by the syncer only while it is not True, so a healthy object has no such annotation;
 // an Event says the same.

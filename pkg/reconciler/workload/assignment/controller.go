@@ -42,8 +42,8 @@ type Deps struct {
 	Upsynced []schema.GroupResource
 	// Workers is how many objects are worked on at the same time.
 	Workers int
-	// MoveTimeout is for how long the new copies are waited for in a move.
-	MoveTimeout time.Duration
+	// MoveTimeout is for how long the new copies are waited for in a move, as of now.
+	MoveTimeout func() time.Duration
 	Metrics     *Metrics
 	// Webhook is nil when objects are assigned after they were created only.
 	Webhook *Webhook

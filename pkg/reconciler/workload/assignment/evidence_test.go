@@ -39,7 +39,7 @@ func newEvidence(t *testing.T, kcp *fakekcp.KCP, shards ...string) (*Controller,
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(Deps{Fleet: f, Provider: logicalcluster.NewPath("root:compute"), Workers: 1, MoveTimeout: time.Minute, Metrics: NewMetrics(prometheus.NewRegistry())})
+	c, err := New(Deps{Fleet: f, Provider: logicalcluster.NewPath("root:compute"), Workers: 1, MoveTimeout: func() time.Duration { return time.Minute }, Metrics: NewMetrics(prometheus.NewRegistry())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -186,7 +186,7 @@ func (p *namespacePass) mayLeave(ctx context.Context, key string) (decide.Verdic
 	if !p.c.types.synced() {
 		return decide.Verdict{Why: "not everything in the workspaces has been seen yet", After: time.Second}, nil
 	}
-	move := decide.Move{Key: key, Wanted: p.plan.Wanted, Now: p.now, Patience: p.c.deps.MoveTimeout, Name: p.c.targets.nameOf}
+	move := decide.Move{Key: key, Wanted: p.plan.Wanted, Now: p.now, Patience: p.c.deps.MoveTimeout(), Name: p.c.targets.nameOf}
 	if leave, ok := p.plan.Leaving[key]; ok {
 		move.Leave, move.Since = &leave, leave.Since
 	} else {

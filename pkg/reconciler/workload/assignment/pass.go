@@ -183,7 +183,7 @@ func (p *pass) mayLeaveNeedless(key string) decide.Verdict {
 	}
 	for _, w := range p.c.workloadsIn(namespaceOf(p.o), key) {
 		rolling := slices.Contains(w.On, key) && !slices.Contains(w.Ready, key) && !w.Finished
-		if left := p.c.deps.MoveTimeout - p.now.Sub(p.record.needlessSince); rolling && left > 0 {
+		if left := p.c.deps.MoveTimeout() - p.now.Sub(p.record.needlessSince); rolling && left > 0 {
 			return decide.Verdict{Why: "nobody names it any more, but " + w.Name + " may still run with it", After: min(left, needlessPoll)}
 		}
 	}

@@ -17,9 +17,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
@@ -33,9 +34,9 @@ const name = "heartbeat"
 type Deps struct {
 	Fleet    *fleet.Fleet
 	Workers  int
-	Settings Settings
-	// TaintRate is how many targets are tainted per second at most.
-	TaintRate float64
+	Settings func() Settings // as of now
+	// TaintRate is how many targets are tainted per second at most, as of now.
+	TaintRate func() float64
 	Metrics   *Metrics
 }
 
@@ -45,7 +46,7 @@ type Controller struct {
 	targets *fleet.Cache[*workloadv1alpha1.SyncTarget]
 	writer  *fleet.Writer
 	loop    *fleet.Loop[fleet.Key]
-	limiter flowcontrol.PassiveRateLimiter
+	limiter *rate.Limiter
 
 	lock sync.Mutex
 	seen map[fleet.Key]sighting
@@ -65,7 +66,7 @@ type sighting struct {
 func New(deps Deps) (*Controller, error) {
 	c := &Controller{
 		deps: deps, writer: deps.Fleet.Writer(name, workloadv1alpha1.WorkloadExport), seen: map[fleet.Key]sighting{},
-		limiter: flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(float32(deps.TaintRate), 1, deps.Fleet.Clock()),
+		limiter: rate.NewLimiter(0, 1),
 	}
 	c.loop = fleet.NewLoop(deps.Fleet, name, deps.Workers, c.process)
 	var err error
@@ -135,6 +136,13 @@ func heartbeatOf(st *workloadv1alpha1.SyncTarget) time.Time {
 	return st.Status.LastSyncerHeartbeatTime.Time
 }
 
+// mayTaint keeps to the rate.
+func (c *Controller) mayTaint() bool {
+	now := c.deps.Fleet.Clock().Now()
+	c.limiter.SetLimitAt(now, rate.Limit(c.deps.TaintRate()))
+	return c.limiter.AllowN(now, 1)
+}
+
 // process judges a target and acts on it by at most one request.
 func (c *Controller) process(ctx context.Context, key fleet.Key) (time.Duration, error) {
 	st, ok := c.targets.Get(key)
@@ -145,14 +153,14 @@ func (c *Controller) process(ctx context.Context, key fleet.Key) (time.Duration,
 	if !c.hearing() {
 		return deafPeriod, nil
 	}
-	j := Judge(c.observe(st, key), c.deps.Settings)
+	j := Judge(c.observe(st, key), c.deps.Settings())
 	c.note(key, st, j)
 	switch {
 	case j.Changed(st):
 		return j.Again, c.tell(ctx, key, st, j)
 	case j.Untaint:
 		return j.Again, c.setTaints(ctx, key, st, slices.DeleteFunc(slices.Clone(st.Spec.Taints), ours))
-	case j.Taint && !c.limiter.TryAccept():
+	case j.Taint && !c.mayTaint():
 		return c.nextTaint(), nil
 	case j.Taint:
 		return 0, c.taint(ctx, key, st)
@@ -162,7 +170,7 @@ func (c *Controller) process(ctx context.Context, key fleet.Key) (time.Duration,
 
 // nextTaint is when the next target may be tainted.
 func (c *Controller) nextTaint() time.Duration {
-	return max(time.Duration(float64(time.Second)/c.deps.TaintRate), 100*time.Millisecond)
+	return max(time.Duration(float64(time.Second)/c.deps.TaintRate()), 100*time.Millisecond)
 }
 
 func (c *Controller) observe(st *workloadv1alpha1.SyncTarget, key fleet.Key) Observed {
@@ -222,7 +230,7 @@ func (c *Controller) taint(ctx context.Context, key fleet.Key, st *workloadv1alp
 	}
 	event := tmc.Event{
 		About: st, Kind: workloadv1alpha1.SchemeGroupVersion.WithKind("SyncTarget"), Type: corev1.EventTypeWarning, Reason: workloadv1alpha1.ReasonTargetUnreachable,
-		Message: fmt.Sprintf("no heartbeat for more than %s: workloads that do not tolerate the taint %s are taken away", c.deps.Settings.Grace+c.deps.Settings.TaintAfter, workloadv1alpha1.TaintUnreachable),
+		Message: fmt.Sprintf("no heartbeat for more than %s: workloads that do not tolerate the taint %s are taken away", c.deps.Settings().Grace+c.deps.Settings().TaintAfter, workloadv1alpha1.TaintUnreachable),
 	}
 	if err := c.writer.Emit(ctx, event); err != nil { // the taint says the same
 		klog.FromContext(ctx).V(2).Info("No Event could be written", "syncTarget", key.String(), "why", err.Error())

@@ -34,7 +34,10 @@ const (
 
 // Manager is the coordinator.
 type Manager struct {
-	config     Config
+	config Config
+	// live is the configuration of now: of what may change, nobody uses config. file is where it comes from.
+	live       atomic.Pointer[Config]
+	file       *tmc.ConfigFile[Config]
 	clock      clock.WithTicker
 	registry   *prometheus.Registry
 	metrics    *fleet.Metrics
@@ -87,8 +90,10 @@ func New(config Config) (*Manager, error) {
 	if err := m.connect(config.KCP); err != nil {
 		return nil, err
 	}
+	m.adopt(&config)
+	m.file = tmc.NewConfigFile(tmc.ConfigFileOptions[Config]{Source: config.Source, Use: m.adopt, Registerer: m.registry, Clock: m.clock})
 	m.registerChecks()
-	if m.servers, err = config.Exposition.Parts(m.health, m.registry, tmc.Page{Path: "/debug/recovery", Handler: m.recovery.Handler()}); err != nil {
+	if m.servers, err = config.Exposition.Parts(m.health, m.registry, tmc.Page{Path: "/debug/recovery", Handler: m.recovery.Handler()}, config.Source.Page()); err != nil {
 		return nil, err
 	}
 	m.assignment = assignment.NewMetrics(m.registry)
@@ -104,6 +109,13 @@ func New(config Config) (*Manager, error) {
 
 // Describe describes the metrics, for their reference.
 func (m *Manager) Describe(out chan<- *prometheus.Desc) { m.registry.Describe(out) }
+
+// adopt takes up what of another configuration can change while the manager works; nothing else differs.
+func (m *Manager) adopt(fresh *Config) {
+	m.live.Store(fresh)
+	m.kcp.Limit(fresh.KCP.QPS, fresh.KCP.Burst)
+	_ = m.tracing.SetSampling(fresh.Tracing.SamplingRatio) // it fails for an environment only that no process starts with
+}
 
 // connect makes the clients; no request is sent.
 func (m *Manager) connect(config *rest.Config) error {
@@ -127,6 +139,7 @@ func (m *Manager) connect(config *rest.Config) error {
 func (m *Manager) registerChecks() {
 	tmc.NewHealthMetrics(m.registry, m.health)
 	m.health.Register(m.kcp.Connection().Check("kcp", linkFreshness, m.kcp.Probe))
+	m.health.Register(m.file.Check())
 	m.health.Register(tmc.Check{Name: "phase", Run: m.checkPhase})
 	m.health.Register(tmc.Check{Name: "endpoints", Run: m.checkEndpoints})
 	m.health.Register(tmc.Check{Name: "recovery", Run: m.recovery.Check})
@@ -152,6 +165,7 @@ func (m *Manager) checkEndpoints(ctx context.Context) error {
 func (m *Manager) Run(ctx context.Context) error {
 	parts := []tmc.Part{m.tracing.Part()}
 	parts = append(parts, m.servers...)
+	parts = append(parts, m.file.Parts()...)
 	if m.config.EnableRecovery {
 		parts = append(parts, m.recovery.Part())
 		parts = append(parts, m.renewal.Parts(m.clock)...)

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/apiexport"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/assignment"
@@ -24,7 +25,7 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 		}},
 		{"heartbeat", func() (fleet.Reconciler, error) {
 			return heartbeat.New(heartbeat.Deps{
-				Fleet: f, Workers: m.config.Workers, Settings: m.config.Heartbeat, TaintRate: m.config.TaintRate, Metrics: m.heartbeats,
+				Fleet: f, Workers: m.config.Workers, Settings: func() heartbeat.Settings { return m.live.Load().Heartbeat }, TaintRate: func() float64 { return m.live.Load().TaintRate }, Metrics: m.heartbeats,
 			})
 		}},
 		{"apiexport", func() (fleet.Reconciler, error) {
@@ -32,7 +33,7 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 		}},
 		{"assignment", func() (fleet.Reconciler, error) {
 			return assignment.New(assignment.Deps{
-				Fleet: f, Provider: m.config.Provider, Upsynced: m.config.Upsynced, Workers: m.config.Assignment.Workers, MoveTimeout: m.config.Assignment.MoveTimeout,
+				Fleet: f, Provider: m.config.Provider, Upsynced: m.config.Upsynced, Workers: m.config.Assignment.Workers, MoveTimeout: func() time.Duration { return m.live.Load().Assignment.MoveTimeout },
 				Metrics: m.assignment, Webhook: m.webhook,
 			})
 		}},

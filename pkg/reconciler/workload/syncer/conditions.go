@@ -27,6 +27,8 @@ type facts struct {
 	// recovery are the recoveries that go on; recovers is false if there are none by configuration.
 	recovery []tmc.RecoveryReport
 	recovers bool
+	// configuration is how the syncer stands to its configuration file.
+	configuration tmc.ConfigState
 	// stopped: the syncer ends in an orderly manner.
 	stopped bool
 }
@@ -43,7 +45,7 @@ func conditionsOf(f facts, before []metav1.Condition, generation int64, now time
 		}
 	}
 	ready.Type = workloadv1alpha1.ConditionReady
-	all := []metav1.Condition{ready, syncer, heartbeat, apis, componentsHealthy(f), recovered(f)}
+	all := []metav1.Condition{ready, syncer, heartbeat, apis, componentsHealthy(f), recovered(f), configurationCurrent(f.configuration)}
 	for i := range all {
 		all[i].ObservedGeneration = generation
 		all[i].LastTransitionTime = transitionTime(all[i], before, now)

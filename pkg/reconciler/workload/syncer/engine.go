@@ -26,7 +26,6 @@ import (
 // APIBindings and permissions come and go. A type that fails fails alone.
 type Engine struct {
 	controllerDeps
-	filters Filters
 	// discovery makes a client for the physical cluster.
 	discovery func(context.Context) (discovery.DiscoveryInterface, error)
 	// crds are the physical cluster's CustomResourceDefinitions; somebody else runs the informer.
@@ -77,9 +76,9 @@ type TypeStatus struct {
 	Oldest time.Time
 }
 
-func newEngine(deps controllerDeps, filters Filters, disco func(context.Context) (discovery.DiscoveryInterface, error), crds cache.SharedIndexInformer, exports func() []workloadv1alpha1.APIExportReference) *Engine {
+func newEngine(deps controllerDeps, disco func(context.Context) (discovery.DiscoveryInterface, error), crds cache.SharedIndexInformer, exports func() []workloadv1alpha1.APIExportReference) *Engine {
 	e := &Engine{
-		controllerDeps: deps, filters: filters, discovery: disco, crds: crds, exports: exports, offered: func() []schema.GroupResource { return nil },
+		controllerDeps: deps, discovery: disco, crds: crds, exports: exports, offered: func() []schema.GroupResource { return nil },
 		seeTarget: func(*workloadv1alpha1.SyncTarget) {}, upsynced: deps.upsynced,
 		running: map[resourceType]*runningType{}, looking: tmc.NewWatermark(deps.clock, tmc.StuckAfter),
 	}
@@ -93,6 +92,17 @@ func newEngine(deps controllerDeps, filters Filters, disco func(context.Context)
 
 // Recheck has the engine compare what should run with what runs, soon.
 func (e *Engine) Recheck() { e.relook.Hint() }
+
+// SettingsChanged has everything looked at with the other settings: the types, and the objects of those that stay. A type
+// that the filters no longer name is stopped, as at a start without it: its copies stay, and nothing is released.
+func (e *Engine) SettingsChanged() {
+	e.selection.follow()
+	e.namespaces.lookAgain()
+	for _, c := range e.controllers() {
+		c.lookAgain()
+	}
+	e.Recheck()
+}
 
 // How soon after a hint the types are looked at: at once, and twice more, because servers tell of a new type before
 // they serve it. Without a hint they are looked at every discoveryPeriod.
@@ -139,8 +149,9 @@ func (e *Engine) awaitsType() bool {
 	for _, rt := range e.runningTypes() {
 		running[rt.gvr.GroupResource()] = true
 	}
+	resources := e.settings.Load().filters.Resources
 	return slices.ContainsFunc(e.offered(), func(gr schema.GroupResource) bool {
-		return !running[gr] && (len(e.filters.Resources) == 0 || slices.Contains(e.filters.Resources, gr))
+		return !running[gr] && (len(resources) == 0 || slices.Contains(resources, gr))
 	})
 }
 
@@ -242,7 +253,7 @@ func (e *Engine) wanted(ctx context.Context) ([]resourceType, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(wantedTypes(up, down, accepted, e.filters.Resources, running), comeUp...), nil
+	return append(wantedTypes(up, down, accepted, e.settings.Load().filters.Resources, running), comeUp...), nil
 }
 
 // comeUp are the types whose objects come up.
@@ -259,7 +270,7 @@ func (e *Engine) comeUp(ctx context.Context, down served, running []resourceType
 		}
 		up.merge(here)
 	}
-	return upsyncedTypes(up, down, allowed, e.filters.Resources, running), nil
+	return upsyncedTypes(up, down, allowed, e.settings.Load().filters.Resources, running), nil
 }
 
 // UpsyncedChanged has the engine look at what comes up: at the types, and at all copies, whose labels say what of that which is

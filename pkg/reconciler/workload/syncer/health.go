@@ -34,6 +34,7 @@ func (s *Syncer) registerChecks() {
 		s.cluster.Connection().Check("cluster", linkFreshness, s.cluster.Probe),
 		{Name: "synctarget", Run: s.checkPhase},
 		{Name: "types", Deadline: lockDeadline, Run: s.whenLeading(s.checkTypes)},
+		s.file.Check(),
 		{Name: "heartbeat", Run: s.whenLeading(s.heartbeat.Check)},
 		{Name: "recovery", Run: s.recovery.Check},
 	} {
@@ -104,7 +105,7 @@ func (c *ResourceController) check(context.Context) error {
 }
 
 // ownConditions are the components that a condition of the SyncTarget tells of already, or that could not be told if they failed.
-var ownConditions = []string{"kcp", "cluster", "heartbeat", "synctarget", "types"}
+var ownConditions = []string{"kcp", "cluster", "heartbeat", "synctarget", "types", "configuration"}
 
 // components are how the others are doing.
 func (s *Syncer) components() (tmc.Level, string) {

@@ -48,9 +48,10 @@ func newPatient(t *testing.T, process func(context.Context, Key) (time.Duration,
 		}
 	}
 	s.recovery = recovery
+	s.file = tmc.NewConfigFile(tmc.ConfigFileOptions[Config]{Registerer: s.registry, Clock: c})
 	s.registerChecks()
 
-	engine := newEngine(controllerDeps{clock: c, namespaces: &namespaces{watchErrors: &watchErrors{}}, selection: &selection{}, health: s.health}, Filters{}, nil, nil, nil)
+	engine := newEngine(controllerDeps{clock: c, namespaces: &namespaces{watchErrors: &watchErrors{}}, selection: &selection{settings: newLive(settings{})}, settings: newLive(settings{}), health: s.health}, nil, nil, nil)
 	engine.known = true
 	controller := &ResourceController{
 		resourceType: resourceType{gvr: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, servedDownstream: true},

@@ -31,7 +31,7 @@ type namespaces struct {
 	target   target
 	client   dynamic.NamespaceableResourceInterface
 	metadata metadata.Interface
-	delay    time.Duration
+	settings *live
 	informer cache.SharedIndexInformer
 	// hasSynced: all namespaces that existed at the start have been observed.
 	hasSynced cache.InformerSynced
@@ -61,21 +61,21 @@ type namespacesDeps struct {
 	cluster  *tmc.Link
 	dynamic  dynamic.Interface
 	metadata metadata.Interface
-	delay    time.Duration
+	settings *live
 	metrics  *Metrics
 }
 
 func newNamespaces(d namespacesDeps) (*namespaces, error) {
-	watchErrors, delay := &watchErrors{}, d.delay
+	watchErrors := &watchErrors{}
 	informer, err := newDownstreamInformer(d.cluster, namespacesGVR, ourCopies(d.target.key), watchErrors.told(sideCluster))
 	if err != nil {
 		return nil, err
 	}
 	n := &namespaces{
-		target: d.target, client: d.dynamic.Resource(namespacesGVR), metadata: d.metadata, delay: delay, metrics: d.metrics,
+		target: d.target, client: d.dynamic.Resource(namespacesGVR), metadata: d.metadata, settings: d.settings, metrics: d.metrics,
 		watchErrors: watchErrors, informer: informer,
 		checks: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[string](max(delay, time.Second), 5*time.Minute),
+			workqueue.NewTypedItemExponentialFailureRateLimiter[string](max(d.settings.Load().namespaceCleanDelay, time.Second), 5*time.Minute),
 			workqueue.TypedRateLimitingQueueConfig[string]{}),
 		names:    map[workloadv1alpha1.NamespaceLocator]string{},
 		locators: map[string]workloadv1alpha1.NamespaceLocator{},
@@ -120,7 +120,7 @@ func (n *namespaces) observe(obj any) {
 		delete(n.names, locator)
 	}
 	n.mu.Unlock()
-	n.checks.AddAfter(o.Name, n.delay)
+	n.touch(o.Name)
 }
 
 func (n *namespaces) lose(obj any) {
@@ -145,7 +145,18 @@ func (n *namespaces) locator(name string) (locator workloadv1alpha1.NamespaceLoc
 }
 
 // touch has the namespace checked for removal once the delay has passed.
-func (n *namespaces) touch(name string) { n.checks.AddAfter(name, n.delay) }
+func (n *namespaces) touch(name string) {
+	n.checks.AddAfter(name, n.settings.Load().namespaceCleanDelay)
+}
+
+// lookAgain has all namespaces checked once another delay has passed.
+func (n *namespaces) lookAgain() {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	for name := range n.locators {
+		n.touch(name)
+	}
+}
 
 // ensure makes the namespace for the locator if it does not exist, and gives its name.
 func (n *namespaces) ensure(ctx context.Context, locator workloadv1alpha1.NamespaceLocator) (string, error) {

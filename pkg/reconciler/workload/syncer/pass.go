@@ -194,7 +194,7 @@ func (p *pass) observe() {
 		DownstreamSynced: p.c.downstreamSynced(),
 		CopyUnseen:       p.unseen(),
 		Now:              p.now,
-		OrphanGrace:      p.c.settings.orphanGrace,
+		OrphanGrace:      p.c.settings.Load().orphanGrace,
 	}
 	if p.up != nil {
 		p.record.orphanSince = time.Time{}

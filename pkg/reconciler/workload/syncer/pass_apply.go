@@ -231,7 +231,7 @@ func unmarked(desired *unstructured.Unstructured) *unstructured.Unstructured {
 func (p *pass) conflictPolicy() (workloadv1alpha1.ConflictPolicy, error) {
 	asked, ok := p.up.Annotations[workloadv1alpha1.ConflictPolicyAnnotation]
 	if !ok {
-		return p.c.settings.conflictPolicy, nil
+		return p.c.settings.Load().conflictPolicy, nil
 	}
 	policy := workloadv1alpha1.ConflictPolicy(asked)
 	if !slices.Contains(workloadv1alpha1.ConflictPolicies, policy) {
@@ -274,7 +274,7 @@ func (p *pass) sweep(ctx context.Context) error {
 // sweepUnselected handles an object that is alive but not shown by the feed: it no longer selects this target.
 func (p *pass) sweepUnselected(ctx context.Context, live *unstructured.Unstructured) error {
 	if p.c.feed.Selects(live.GetLabels()) {
-		p.record.orphanSince, p.after = p.now, p.c.settings.orphanGrace // the cache is behind
+		p.record.orphanSince, p.after = p.now, p.c.settings.Load().orphanGrace // the cache is behind
 		return nil
 	}
 	p.record.unselected = true

@@ -61,7 +61,7 @@ const restless = 500 * time.Millisecond
 
 // untilStatus is how long the status is to wait; zero or less for not.
 func (p *pass) untilStatus() time.Duration {
-	window := p.c.settings.statusWindow
+	window := p.c.settings.Load().statusWindow
 	return max(window-p.now.Sub(p.record.lastStatus), min(window, restless)-p.now.Sub(p.record.made))
 }
 

@@ -22,7 +22,7 @@ func TestUntilStatus(t *testing.T) {
 		{"and then the next is told at once", time.Minute, time.Time{}, ago(2 * time.Minute), 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := &pass{c: &ResourceController{settings: settings{statusWindow: tc.window}}, now: now, record: record{made: tc.made, lastStatus: tc.last}}
+			p := &pass{c: &ResourceController{settings: newLive(settings{statusWindow: tc.window})}, now: now, record: record{made: tc.made, lastStatus: tc.last}}
 			if got := max(0, p.untilStatus()); got != tc.want {
 				t.Errorf("waits %s, want %s", got, tc.want)
 			}

@@ -49,7 +49,7 @@ const (
 type ResourceController struct {
 	resourceType
 	target     target
-	settings   settings
+	settings   *live
 	feed       *feed.Feed
 	sources    []*sourceCache
 	downstream cache.SharedIndexInformer
@@ -80,15 +80,8 @@ type ResourceController struct {
 	running   atomic.Bool
 	// since is when the controller was made.
 	since time.Time
-}
-
-// settings are what a pass needs to know of the configuration.
-type settings struct {
-	workers        int
-	resyncPeriod   time.Duration
-	statusWindow   time.Duration
-	orphanGrace    time.Duration
-	conflictPolicy workloadv1alpha1.ConflictPolicy
+	// changed asks for another look at everything, with other settings.
+	changed chan struct{}
 }
 
 // sourceCache is what one source has of the type.
@@ -100,7 +93,8 @@ type sourceCache struct {
 // controllerDeps are the parts of the engine that its controllers share.
 type controllerDeps struct {
 	target     target
-	settings   settings
+	settings   *live
+	workers    int
 	feed       *feed.Feed
 	cluster    *tmc.Link
 	dynamic    dynamic.Interface
@@ -123,7 +117,7 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		resourceType: rt, target: d.target, settings: d.settings, feed: d.feed,
 		writer: apply.NewWriter(d.dynamic, rt.gvr), namespaces: d.namespaces, selection: d.selection, upsynced: d.upsynced,
 		records: newRecords(), clock: d.clock, metrics: d.metrics.forType(rt.gvr.GroupResource()), tracing: d.tracing,
-		kcp: d.kcp, phys: d.phys, recovery: d.recovery, progress: d.progress, since: d.clock.Now(),
+		kcp: d.kcp, phys: d.phys, recovery: d.recovery, progress: d.progress, since: d.clock.Now(), changed: make(chan struct{}, 1),
 	}
 	process, selector, sources := c.process, ourCopies(d.target.key), d.feed.Sources()
 	c.keyOf = c.downstreamKey
@@ -131,7 +125,7 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		process, selector, sources, c.keyOf = c.processUp, upsynced(d.target.key), d.feed.UpSources(), c.upKey
 	}
 	c.loop = tmc.NewLoop(tmc.LoopOptions[Key]{
-		Name: rt.gvr.GroupResource().String(), Workers: d.settings.workers, Process: process, Failed: c.noteFailure,
+		Name: rt.gvr.GroupResource().String(), Workers: d.workers, Process: process, Failed: c.noteFailure,
 		Gates: []func(context.Context) error{d.kcp.Wait, d.phys.Wait}, Progress: d.progress, Queues: d.queues, Recovery: d.recovery,
 	})
 	if rt.servedDownstream {
@@ -209,18 +203,26 @@ func (c *ResourceController) noteFailure(ctx context.Context, failed tmc.FailedP
 
 // resync looks at every object again although nothing changed, in the background of live changes.
 func (c *ResourceController) resync(ctx context.Context) {
-	if c.settings.resyncPeriod <= 0 {
-		return
-	}
-	ticker := time.NewTicker(c.settings.resyncPeriod)
-	defer ticker.Stop()
 	for {
+		var due <-chan time.Time // never
+		if period := c.settings.Load().resyncPeriod; period > 0 {
+			due = time.After(period)
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
-			c.enqueueAll()
+		case <-c.changed:
+		case <-due:
 		}
+		c.enqueueAll()
+	}
+}
+
+// lookAgain has every object looked at with other settings.
+func (c *ResourceController) lookAgain() {
+	select {
+	case c.changed <- struct{}{}:
+	default: // one is due already
 	}
 }
 

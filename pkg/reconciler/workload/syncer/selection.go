@@ -15,21 +15,18 @@ import (
 
 // selection says which upstream objects are this target's: by the feed, and by the label filters of the operator.
 type selection struct {
-	feed       *feed.Feed
-	objects    labels.Selector
-	namespaces labels.Selector
-	// informers of upstream namespaces, one per source; empty unless there is a namespace filter.
+	feed     *feed.Feed
+	settings *live
+	// informers of upstream namespaces, one per source. They run once there is a namespace filter.
 	informers []cache.SharedIndexInformer
+	wanted    chan struct{}
 	// changed hears of upstream namespaces whose labels changed.
 	changed func(cluster logicalcluster.Name, namespace string)
 	errors  watchErrors
 }
 
-func newSelection(f *feed.Feed, filters Filters) (*selection, error) {
-	s := &selection{feed: f, objects: filters.Labels, namespaces: filters.Namespaces, changed: func(logicalcluster.Name, string) {}}
-	if filters.Namespaces == nil || filters.Namespaces.Empty() {
-		return s, nil
-	}
+func newSelection(f *feed.Feed, settings *live) (*selection, error) {
+	s := &selection{feed: f, settings: settings, wanted: make(chan struct{}, 1), changed: func(logicalcluster.Name, string) {}}
 	for _, source := range f.Sources() {
 		informer, err := newUpstreamInformer(source, namespacesGVR, s.errors.told(sideKCP))
 		if err != nil {
@@ -40,7 +37,27 @@ func newSelection(f *feed.Feed, filters Filters) (*selection, error) {
 		}
 		s.informers = append(s.informers, informer)
 	}
+	s.follow()
 	return s, nil
+}
+
+// byNamespace is the filter on namespaces, nil for none.
+func (s *selection) byNamespace() labels.Selector {
+	if filter := s.settings.Load().filters.Namespaces; filter != nil && !filter.Empty() {
+		return filter
+	}
+	return nil
+}
+
+// follow has the namespaces watched if there is a filter on them.
+func (s *selection) follow() {
+	if s.byNamespace() == nil {
+		return
+	}
+	select {
+	case s.wanted <- struct{}{}:
+	default: // they are about to be, or are already
+	}
 }
 
 func (s *selection) tell(obj any) {
@@ -49,7 +66,13 @@ func (s *selection) tell(obj any) {
 	}
 }
 
+// run watches the namespaces from the time on that there is a filter on them.
 func (s *selection) run(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-s.wanted:
+	}
 	var wg sync.WaitGroup
 	for _, informer := range s.informers {
 		wg.Go(func() { informer.RunWithContext(ctx) })
@@ -57,7 +80,11 @@ func (s *selection) run(ctx context.Context) {
 	wg.Wait()
 }
 
+// synced: what is needed to select has been seen completely.
 func (s *selection) synced() bool {
+	if s.byNamespace() == nil {
+		return true
+	}
 	for _, informer := range s.informers {
 		if !informer.HasSynced() {
 			return false
@@ -68,20 +95,22 @@ func (s *selection) synced() bool {
 
 // selects reports whether the object belongs to this target; known is false while its namespace has not been seen.
 func (s *selection) selects(o *object) (selected, known bool) {
-	if !s.feed.Selects(o.Labels) || s.objects != nil && !s.objects.Matches(labels.Set(o.Labels)) {
+	objects := s.settings.Load().filters.Labels
+	if !s.feed.Selects(o.Labels) || objects != nil && !objects.Matches(labels.Set(o.Labels)) {
 		return false, true
 	}
 	return s.selectsNamespace(logicalcluster.From(o), o.Namespace)
 }
 
 func (s *selection) selectsNamespace(cluster logicalcluster.Name, namespace string) (selected, known bool) {
-	if len(s.informers) == 0 || namespace == "" {
+	filter := s.byNamespace()
+	if filter == nil || namespace == "" {
 		return true, true
 	}
 	id := kcpcache.ToClusterAwareKey(string(cluster), "", namespace)
 	for _, informer := range s.informers {
 		if obj, exists, err := informer.GetIndexer().GetByKey(id); err == nil && exists {
-			return s.namespaces.Matches(labels.Set(obj.(*object).Labels)), true
+			return filter.Matches(labels.Set(obj.(*object).Labels)), true
 		}
 	}
 	return false, false

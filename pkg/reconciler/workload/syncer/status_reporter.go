@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -23,7 +24,9 @@ import (
 // StatusReporter keeps the SyncTarget's status true: a heartbeat at a steady pace, and conditions as soon as the facts
 // behind them change.
 type StatusReporter struct {
-	targets    *syncTargets
+	targets *syncTargets
+	// workspace is where the SyncTarget is.
+	workspace  dynamic.Interface
 	target     target
 	identifier string
 	feed       FeedKind
@@ -104,6 +107,7 @@ func (r *StatusReporter) send(ctx context.Context, f facts) error {
 	if err != nil {
 		return r.sendFailed(ctx, err)
 	}
+	r.tellConfiguration(ctx, r.last.Conditions, st)
 	r.failures, r.lastSent, r.last, r.generation = 0, r.clock.Now(), st.Status, st.Generation
 	r.heartbeat.Beat()
 	r.metrics.lastHeartbeat.Set(float64(r.lastSent.Unix()))

@@ -51,7 +51,7 @@ func TestTypeTellsWhatItCannotWatch(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := &ResourceController{
 				resourceType: resourceType{gvr: schema.GroupVersionResource{Version: "v1", Resource: "things"}, namespaced: test.namespaced, servedDownstream: true},
-				namespaces:   &namespaces{watchErrors: &watchErrors{}}, selection: &selection{}, records: newRecords(),
+				namespaces:   &namespaces{watchErrors: &watchErrors{}}, selection: &selection{settings: newLive(settings{})}, records: newRecords(),
 			}
 			test.fail(c)
 			got := c.status()
@@ -81,8 +81,9 @@ func TestEngineAwaitsOfferedTypes(t *testing.T) {
 		{name: "what is offered is filtered out", offered: []schema.GroupResource{widgets}, filters: []schema.GroupResource{services}},
 	} {
 		e := &Engine{
-			running: map[resourceType]*runningType{}, filters: Filters{Resources: test.filters},
-			offered: func() []schema.GroupResource { return test.offered },
+			controllerDeps: controllerDeps{settings: newLive(settings{filters: Filters{Resources: test.filters}})},
+			running:        map[resourceType]*runningType{},
+			offered:        func() []schema.GroupResource { return test.offered },
 		}
 		for _, gr := range test.running {
 			e.running[resourceType{gvr: gr.WithVersion("v1")}] = &runningType{}

@@ -56,7 +56,10 @@ type Syncer struct {
 	progress *tmc.Watermark
 
 	kcp, cluster *tmc.Link
-	renewal      tmc.Renewal[connections]
+	// settings are what of the configuration can change, and file is where they come from.
+	settings *live
+	file     *tmc.ConfigFile[Config]
+	renewal  tmc.Renewal[connections]
 
 	targets    *syncTargets
 	kcpDynamic kcpdynamic.ClusterInterface
@@ -72,7 +75,7 @@ type Syncer struct {
 
 // New connects nothing yet, but listens: a port that is taken is an error here.
 func New(config Config) (*Syncer, error) {
-	s := &Syncer{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-syncer")}
+	s := &Syncer{config: config, clock: clock.RealClock{}, registry: tmc.NewRegistry("workload-syncer"), settings: newLive(settingsOf(&config))}
 	s.metrics = NewMetrics(s.registry)
 	config.Features.Register(s.registry)
 	s.queues = tmc.NewQueueMetrics(s.registry)
@@ -93,8 +96,12 @@ func New(config Config) (*Syncer, error) {
 	if err := s.connect(connections{kcp: config.KCP, cluster: config.Cluster}); err != nil {
 		return nil, err
 	}
+	s.limit(&config)
+	s.file = tmc.NewConfigFile(tmc.ConfigFileOptions[Config]{
+		Source: config.Source, Use: s.adopt, Registerer: s.registry, Clock: s.clock,
+	})
 	s.registerChecks()
-	if s.servers, err = config.Exposition.Parts(s.health, s.registry, tmc.Page{Path: "/debug/recovery", Handler: s.recovery.Handler()}); err != nil {
+	if s.servers, err = config.Exposition.Parts(s.health, s.registry, tmc.Page{Path: "/debug/recovery", Handler: s.recovery.Handler()}, config.Source.Page()); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -138,6 +145,7 @@ func (s *Syncer) connect(to connections) error {
 func (s *Syncer) Run(ctx context.Context) error {
 	parts := []tmc.Part{s.tracing.Part()}
 	parts = append(parts, s.servers...)
+	parts = append(parts, s.file.Parts()...)
 	if s.config.EnableRecovery {
 		parts = append(parts, s.recovery.Part())
 		parts = append(parts, s.renewal.Parts(s.clock)...)
@@ -265,7 +273,7 @@ func (s *Syncer) serveTarget(ctx context.Context, identifier string) error {
 
 func (s *Syncer) newReporter(t target, identifier string) *StatusReporter {
 	return &StatusReporter{
-		targets: s.targets, target: t, identifier: identifier, feed: s.config.Feed.Kind, period: s.config.HeartbeatPeriod,
+		targets: s.targets, workspace: s.kcpDynamic.Cluster(s.config.SyncTarget.Workspace), target: t, identifier: identifier, feed: s.config.Feed.Kind, period: s.config.HeartbeatPeriod,
 		clock: s.clock, metrics: s.metrics, heartbeat: s.heartbeat, nodes: s.newNodesInformer(),
 		progress: s.progress, facts: func() facts { return s.facts(nil) }, imports: func() publish.Report { return publish.Report{} },
 	}
@@ -323,24 +331,21 @@ func (s *Syncer) newPublisher(t target, spec *watchedTarget) *publish.Publisher 
 
 func (s *Syncer) newEngine(t target, f *feed.Feed, spec *watchedTarget, crds cache.SharedIndexInformer) (*Engine, error) {
 	namespaces, err := newNamespaces(namespacesDeps{
-		target: t, cluster: s.cluster, dynamic: s.dynamic, metadata: s.metadata, delay: s.config.NamespaceCleanDelay, metrics: s.metrics,
+		target: t, cluster: s.cluster, dynamic: s.dynamic, metadata: s.metadata, settings: s.settings, metrics: s.metrics,
 	})
 	if err != nil {
 		return nil, err
 	}
-	selection, err := newSelection(f, s.config.Filters)
+	selection, err := newSelection(f, s.settings)
 	if err != nil {
 		return nil, err
 	}
 	return newEngine(controllerDeps{
 		target: t, feed: f, cluster: s.cluster, dynamic: s.dynamic, namespaces: namespaces, selection: selection,
-		settings: settings{
-			workers: s.config.Workers, resyncPeriod: s.config.ResyncPeriod, statusWindow: s.config.StatusWindow,
-			orphanGrace: s.config.OrphanGracePeriod, conflictPolicy: s.config.ConflictPolicy,
-		},
+		settings: s.settings, workers: s.config.Workers,
 		clock: s.clock, metrics: s.metrics, queues: s.queues, tracing: s.tracing,
 		kcp: s.kcp.Breaker(), phys: s.cluster.Breaker(), recovery: s.recovery, progress: s.progress, health: s.health, upsynced: spec.upsynced,
-	}, s.config.Filters, s.cluster.Discovery, crds, spec.exports), nil
+	}, s.cluster.Discovery, crds, spec.exports), nil
 }
 
 func (s *Syncer) statuses() []TypeStatus {
@@ -351,7 +356,7 @@ func (s *Syncer) statuses() []TypeStatus {
 }
 
 func (s *Syncer) facts(engine *Engine) facts {
-	f := facts{cluster: s.cluster.State(), kcp: s.kcp.State(), recovery: s.recovery.Active(), recovers: s.recovery.Enabled()}
+	f := facts{cluster: s.cluster.State(), kcp: s.kcp.State(), recovery: s.recovery.Active(), recovers: s.recovery.Enabled(), configuration: s.file.State()}
 	f.health, f.unhealthy = s.components()
 	if engine == nil {
 		f.discovery = fmt.Errorf("the syncer is %s", s.phase.Load())

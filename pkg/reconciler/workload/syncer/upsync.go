@@ -125,7 +125,7 @@ func (p *upPass) gather(context.Context) error {
 func (p *upPass) decide(ctx context.Context) error {
 	o := upsync.Observed{
 		UpstreamSynced: p.c.upstreamSynced(), DownstreamSynced: p.c.downstreamSynced(), Unseen: p.unseen(),
-		SinceWrite: p.now.Sub(p.record.lastStatus), Window: p.c.settings.statusWindow,
+		SinceWrite: p.now.Sub(p.record.lastStatus), Window: p.c.settings.Load().statusWindow,
 	}
 	if p.up != nil {
 		o.Upstream = &upsync.Upstream{

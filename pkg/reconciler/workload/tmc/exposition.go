@@ -14,12 +14,12 @@ import (
 type Exposition struct {
 	BindAddress             string
 	MetricsPort, HealthPort int
-	// EnableMetrics, EnableHealth and EnableProfiling serve /metrics with the pages below /debug, the probes, and
+	// EnableMetrics, EnableHealth and EnableProfiling serve /metrics with the program's pages, the probes, and
 	// /debug/pprof beside the metrics.
 	EnableMetrics, EnableHealth, EnableProfiling bool
 }
 
-// Page is something that a program tells of itself beside its metrics, below /debug.
+// Page is something that a program tells of itself beside its metrics.
 type Page struct {
 	Path    string
 	Handler http.Handler

@@ -21,6 +21,7 @@ type Link struct {
 	wrap       []func(http.RoundTripper) http.RoundTripper
 	// refused: the last answer was that the server does not accept who we are, or we do not accept who it is.
 	refused atomic.Bool
+	limiter limiter
 
 	// wired is replaced as a whole when the credentials change.
 	wired atomic.Pointer[wiring]
@@ -35,19 +36,24 @@ type wiring struct {
 // NewLink gives the way to a server its metrics, traces and circuit breaker. Name is the server's in metrics, title what
 // people call it. Use has to follow.
 func NewLink(name, title string, requests *ClientMetrics, tracing *Tracing, recovery *Recovery) *Link {
-	l := &Link{name: name, title: title, connection: requests.Connection(name), recovery: recovery}
+	l := &Link{name: name, title: title, connection: requests.Connection(name), recovery: recovery, limiter: newLimiter()}
 	l.wrap = append(l.wrap, InstrumentTransport(requests, name), tracing.InstrumentTransport(name), l.watchCredentials)
 	l.breaker = recovery.Breaker(name, l.Probe)
 	l.connection.OnResult(l.breaker.Report)
 	return l
 }
 
-// Use has the link use this configuration from now on. No request is sent.
+// Limit sets how many requests per second are sent over the link, by all its clients together, from now on. A negative rate
+// is no limit, which is what holds before the first call.
+func (l *Link) Limit(qps float32, burst int) { l.limiter.limit(qps, burst) }
+
+// Use has the link use this configuration from now on, but for its rate; see [Link.Limit]. No request is sent.
 //
 // An authority in a file is read here, because client-go would go on with the transport that it made for the file's name before,
 // whatever the file has now.
 func (l *Link) Use(config *rest.Config) error {
 	w := &wiring{config: rest.CopyConfig(config)}
+	w.config.RateLimiter = l.limiter
 	if w.config.CAFile != "" && len(w.config.CAData) == 0 {
 		authority, err := os.ReadFile(w.config.CAFile)
 		if err != nil {
