@@ -17,6 +17,7 @@ func flags() (string, error) {
 	var page strings.Builder
 	page.WriteString("# Flags\n\n" +
 		"All mistakes on a command line are told at once, each under its flag, and end the command with exit code 2.\n" +
+		"Each flag can be set by an environment variable or a [configuration file](configuration.md) instead.\n" +
 		"A failure while it runs ends it with exit code 1.\n")
 	command(&page, "workload-syncer", syncer.New().Flags())
 	command(&page, "workload-manager", manager.New().Flags())

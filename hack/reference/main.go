@@ -12,7 +12,9 @@ import (
 const folder = "docs/reference"
 
 func main() {
-	for name, page := range map[string]func() (string, error){"flags.md": flags, "metrics.md": metrics, "errors.md": errorCategories, "kubectl-workload.md": plugin} {
+	for name, page := range map[string]func() (string, error){
+		"configuration.md": configuration, "flags.md": flags, "metrics.md": metrics, "errors.md": errorCategories, "kubectl-workload.md": plugin,
+	} {
 		if err := write(name, page); err != nil {
 			fmt.Fprintf(os.Stderr, "writing %s: %v\n", name, err)
 			os.Exit(1)

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	cliflag "k8s.io/component-base/cli/flag"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/cliplugins/onboard"
@@ -39,6 +40,7 @@ func newSync(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 	var wait time.Duration
 	var qps float32
 	var burst int
+	gates := map[string]bool{}
 	cmd := &cobra.Command{
 		Use:               "sync NAME --image IMAGE [-o FILE]",
 		Short:             "Create a SyncTarget and print the manifest of its syncer",
@@ -53,6 +55,9 @@ func newSync(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 			}
 			if cmd.Flags().Changed("burst") {
 				o.SyncerFlags = append(o.SyncerFlags, fmt.Sprintf("--burst=%d", burst))
+			}
+			if len(gates) > 0 {
+				o.SyncerFlags = append(o.SyncerFlags, "--feature-gates="+cliflag.NewMapStringBool(&gates).String())
 			}
 			kcp, workspacePath, err := current(flags, path)
 			if err != nil {
@@ -84,6 +89,7 @@ func newSync(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 	f.StringToStringVar(&o.Cells, "cells", nil, "cells of the SyncTarget: what it shares with others, such as a region. Others that it has stay")
 	f.Float32Var(&qps, "qps", 0, "requests per second of the syncer to each API server (default: no limit)")
 	f.IntVar(&burst, "burst", 0, "requests that the syncer may send at once above --qps (default: twice the rate)")
+	f.Var(cliflag.NewMapStringBool(&gates), "feature-gates", "`gates` that switch features of the syncer, as name=true|false with commas between them; see workload-syncer --help")
 	f.StringVar(&o.KCPServer, "kcp-server", "", "URL of kcp as the physical cluster reaches it (default: that in the kubeconfig)")
 	f.StringVar(&o.KCPCAFile, "kcp-ca-file", "", "file with certificates of authorities that the syncer trusts besides those in the kubeconfig")
 	f.StringVar(&o.VirtualWorkspaceCAFile, "virtual-workspace-ca-file", "", "file with the certificate of the authority of the workload manager's virtual workspace, if that is not kcp's")

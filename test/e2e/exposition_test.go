@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kcp-dev/workload-syncer/test/e2e/harness"
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
@@ -16,7 +17,8 @@ func TestA51EveryDocumentedMetricChanges(t *testing.T) {
 	tn := newTenant(t)
 	l := tn.newLinks()
 	l.kcp.Cut()
-	s := tn.startSyncerWith(tn.through(l, onlyCore, "--orphan-grace-period=0s", "--workers=1", "--heartbeat-period=1s"))
+	file := harness.NewConfigFile(t, "SyncerConfiguration")
+	s := tn.startSyncerWith(tn.through(l, onlyCore, "--config="+file.Path, "--orphan-grace-period=0s", "--workers=1", "--heartbeat-period=1s"))
 	seen := s.Observe()
 	s.says("connection refused")
 	restore := func(link *env.Link) {
@@ -26,6 +28,7 @@ func TestA51EveryDocumentedMetricChanges(t *testing.T) {
 	}
 	restore(l.kcp)
 	s.AwaitReady()
+	s.Follows(file)
 	ns := tn.prepareNamespace()
 
 	tn.down.Create(configMap(ns, "taken", "of", "stranger")) // a conflict, and retries

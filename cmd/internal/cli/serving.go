@@ -53,6 +53,9 @@ func CompleteTracing(t configv1alpha1.Tracing, mistakes *Mistakes) tmc.TracingCo
 	if parsed, err := url.Parse(t.Endpoint); t.Endpoint != "" && (err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https") {
 		mistakes.Add("tracing-endpoint", "%q is not a URL, as http://collector:4318 is", t.Endpoint)
 	}
+	if parsed, err := url.Parse(t.Endpoint); err == nil && parsed.User != nil {
+		mistakes.Add("tracing-endpoint", "%s has credentials in it, which everybody could read: they belong into OTEL_EXPORTER_OTLP_HEADERS", parsed.Redacted())
+	}
 	if t.Protocol != tmc.TracingHTTP && t.Protocol != tmc.TracingGRPC {
 		mistakes.Add("tracing-protocol", "%q is none of %s, %s", t.Protocol, tmc.TracingHTTP, tmc.TracingGRPC)
 	}

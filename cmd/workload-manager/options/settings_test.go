@@ -1,9 +1,11 @@
 package options
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -101,5 +103,16 @@ func TestTheAssignmentWebhookIsAFeature(t *testing.T) {
 		if err != nil || (config.Assignment.Webhook != nil) != want {
 			t.Errorf("%q: %+v, %v", gates, config, err)
 		}
+	}
+}
+
+func TestTheExampleIsValid(t *testing.T) {
+	loaded, err := load(New, cli.Sources{Read: os.ReadFile}, "--config=../../../docs/examples/manager-configuration.yaml",
+		"--kcp-kubeconfig="+kubeconfig(t, "https://kcp.example:6443"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := loaded.Config; c.Heartbeat.Grace != 2*time.Minute || c.Assignment.MoveTimeout != 5*time.Minute || loaded.Logging.Format != "json" {
+		t.Errorf("it gives %+v", c)
 	}
 }

@@ -118,6 +118,8 @@ func (o *Options) feed(mistakes *cli.Mistakes) syncer.FeedConfig {
 		for _, raw := range o.settings.Feed.URLs {
 			if parsed, err := url.Parse(raw); err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
 				mistakes.Add("feed-urls", "%q is not a URL, as https://kcp.example.com:6443/services/apiexport/<cluster>/<export> is", raw)
+			} else if parsed.User != nil {
+				mistakes.Add("feed-urls", "%s has credentials in it, which everybody could read: they belong into --kcp-kubeconfig", parsed.Redacted())
 			}
 		}
 	default:

@@ -383,6 +383,8 @@ func TestMistakes(t *testing.T) {
 		{"unknown feed", []string{"--feed=x"}, []string{"feed", "workspace, assigned"}},
 		{"URLs without the feed that needs them", []string{"--feed-urls=https://a.example"}, []string{"feed-urls", "--feed=assigned"}},
 		{"not a URL", []string{"--feed=assigned", "--feed-urls=kcp.example"}, []string{"feed-urls", `"kcp.example"`, "https://"}},
+		{"a URL with a password", []string{"--feed=assigned", "--feed-urls=https://me:secret@kcp.example"}, []string{"feed-urls", "me:xxxxx@", "--kcp-kubeconfig"}},
+		{"a collector with a password", []string{"--tracing-endpoint=https://me:secret@otel.example"}, []string{"tracing-endpoint", "me:xxxxx@", "OTEL_EXPORTER_OTLP_HEADERS"}},
 		{"not a resource", []string{"--resource-filters=Deployment"}, []string{"resource-filters", `"Deployment"`, "deployments.apps"}},
 		{"not a selector", []string{"--label-selectors=a==b==c"}, []string{"label-selectors", `"a==b==c"`}},
 		{"not a namespace selector", []string{"--namespace-selectors=in in"}, []string{"namespace-selectors", `"in in"`}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -206,5 +207,42 @@ func TestPrintedConfiguration(t *testing.T) {
 				t.Errorf("(-before +after):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestTheExampleIsValid(t *testing.T) {
+	sources := cli.Sources{Read: os.ReadFile}
+	loaded, err := load(fakeSurroundings{podNamespace: "syncers"}, sources, "--config=../../../docs/examples/syncer-configuration.yaml", "--kcp-kubeconfig="+newFixture(t).kcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := loaded.Config; c.Feed.Kind != syncer.FeedAssigned || c.KCP.QPS != 200 || c.Features.Enabled(syncer.FeaturePublishAPIs) || len(c.Filters.Resources) != 4 {
+		t.Errorf("it gives %+v", c)
+	}
+}
+
+// A change of some settings is taken up at run time; of the others it is known that it needs a restart.
+func TestLiveSettings(t *testing.T) {
+	live := New().Live()
+	for _, tc := range []struct {
+		field   string
+		restart bool
+	}{
+		{"filters.resources", false},
+		{"filters.labelSelectors", false},
+		{"logging.verbosity", false},
+		{"logging.format", true},
+		{"kcp.qps", false},
+		{"kcp.kubeconfig", true},
+		{"rate.burst", false},
+		{"sync.conflictPolicy", false},
+		{"sync.workers", true},
+		{"tracing.samplingRatio", false},
+		{"tracing.enabled", true},
+		{"featureGates", true},
+	} {
+		if got := cli.NeedRestart([]string{tc.field}, live); (len(got) > 0) != tc.restart {
+			t.Errorf("%s: a restart is needed for %v", tc.field, got)
+		}
 	}
 }

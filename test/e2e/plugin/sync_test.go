@@ -44,7 +44,7 @@ func TestA46SyncerRunsByItsManifest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "east.yaml")
 	args := []string{
 		"sync", "east", "--kubeconfig", admin, "--image", image, "--feed", "workspace", "--replicas", "2", "--labels", "region=eu",
-		"--kcp-namespace", "syncers", "--qps", "50", "-o", file,
+		"--kcp-namespace", "syncers", "--qps", "50", "--feature-gates", "PublishAPIs=true", "-o", file,
 	}
 	dryRun, err := plugin(t, append(args, "--dry-run", "-o", "-")...)
 	if err != nil || !strings.Contains(dryRun, "created    SyncTarget east (dry run)") || !strings.Contains(dryRun, base64.StdEncoding.EncodeToString([]byte("apiVersion"))[:12]) {

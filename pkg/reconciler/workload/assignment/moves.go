@@ -26,7 +26,7 @@ var placementKind = schema.GroupVersionKind{
 }
 
 // slowAfter is never later than half the time that there is.
-func (c *Controller) slowAfter() time.Duration { return min(slowMove, c.deps.MoveTimeout/2) }
+func (c *Controller) slowAfter() time.Duration { return min(slowMove, c.deps.MoveTimeout()/2) }
 
 // follow has a move that failed taken back, and a slow one say for what it waits.
 func (p *namespacePass) follow(ctx context.Context, key string, leave decide.Leave, verdict decide.Verdict) {
