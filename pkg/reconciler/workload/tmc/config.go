@@ -62,11 +62,11 @@ func (s ConfigSource[C]) Page() Page {
 type ConfigVerdict string
 
 const (
-	// ConfigInForce: the program runs with what the file says.
+	// ConfigInForce means: the program runs with what the file says.
 	ConfigInForce ConfigVerdict = "success"
-	// ConfigRejected: the file is not valid. The program runs with what it said before.
+	// ConfigRejected means: the file is not valid. The program runs with what it said before.
 	ConfigRejected ConfigVerdict = "rejected"
-	// ConfigNeedsRestart: the file is valid, but something in it cannot change while the program runs. The program runs with what
+	// ConfigNeedsRestart means: the file is valid, but something in it cannot change while the program runs. The program runs with what
 	// it said before, as a whole.
 	ConfigNeedsRestart ConfigVerdict = "restart_required"
 )
