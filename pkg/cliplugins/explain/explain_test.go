@@ -162,6 +162,10 @@ func TestObject(t *testing.T) {
 			f.annotate(workloadv1alpha1.ConditionsAnnotation(east), `[{"type":"Synced","status":"False","reason":"Conflict","message":"taken by a stranger","lastTransitionTime":"2026-03-01T11:58:00Z"}]`)
 			f.Events = []corev1.Event{{Type: "Warning", Reason: "Conflict", Message: "taken by a stranger", LastTimestamp: minutesAgo(2)}, {Type: "Normal", Reason: "Fine"}}
 		},
+		"quarantined": func(f *Facts) {
+			f.annotate(workloadv1alpha1.ConditionsAnnotation(east), `[{"type":"Synced","status":"False","reason":"Invalid","message":"spec.replicas: must be positive","lastTransitionTime":"2026-03-01T11:58:00Z"},`+
+				`{"type":"Quarantined","status":"True","reason":"Validation","message":"it failed 5 times in a row","lastTransitionTime":"2026-03-01T11:59:00Z"}]`)
+		},
 		"status-behind": func(f *Facts) { f.Object.SetGeneration(4) },
 		"deleting": func(f *Facts) {
 			at := minutesAgo(4)

@@ -394,7 +394,11 @@ func (f Facts) copy(key string) Hop {
 	}
 	for _, condition := range conditions {
 		if condition.Status != metav1.ConditionTrue {
-			return problem(name, fmt.Sprintf("%s for %s: %s", condition.Reason, f.ago(&condition.LastTransitionTime), condition.Message), remedyFor(condition.Reason))
+			what, remedy := fmt.Sprintf("%s for %s: %s", condition.Reason, f.ago(&condition.LastTransitionTime), condition.Message), remedyFor(condition.Reason)
+			if held := meta.FindStatusCondition(conditions, workloadv1alpha1.ConditionQuarantined); held != nil {
+				what, remedy = what+"; in quarantine: "+held.Message, "Change the object as the message says: that is taken up at once."
+			}
+			return problem(name, what, remedy)
 		}
 	}
 	if !slices.Contains(f.Object.GetFinalizers(), workloadv1alpha1.SyncerFinalizer(key)) {
@@ -410,7 +414,7 @@ func remedyFor(reason string) string {
 		return fmt.Sprintf("Rename the object, or choose what happens with the annotation %s: IfNoDiff or Force.", workloadv1alpha1.ConflictPolicyAnnotation)
 	case workloadv1alpha1.ReasonImmutableField:
 		return fmt.Sprintf("Undo the change, delete and create the object, or let the syncer do so with the annotation %s: %s.", workloadv1alpha1.ImmutablePolicyAnnotation, workloadv1alpha1.ImmutableRecreate)
-	case workloadv1alpha1.ReasonInvalid, workloadv1alpha1.ReasonRejected, workloadv1alpha1.ReasonInvalidAnnotation:
+	case workloadv1alpha1.ReasonInvalid, workloadv1alpha1.ReasonRejected, workloadv1alpha1.ReasonInvalidAnnotation, workloadv1alpha1.ReasonStatusUnreadable:
 		return "Change the object as the message says."
 	case workloadv1alpha1.ReasonForbidden:
 		return "Ask the operator of the target to extend its syncer's role."
