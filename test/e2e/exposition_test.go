@@ -66,5 +66,6 @@ func TestA51EveryDocumentedMetricChanges(t *testing.T) {
 	}
 	tn.down.EventuallyGone("Namespace", "", ns)
 
+	seen.NamesNone("waiting-9", "fought", ns, string(tn.ws.Cluster), tn.ws.Path.Base(), tn.key)
 	seen.Changed("../../docs/reference/metrics.md", "workload-syncer")
 }

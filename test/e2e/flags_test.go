@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -402,6 +403,15 @@ func TestA53Tracing(t *testing.T) {
 		return collector.Trace(from.TraceID()).Contains(from.SpanID(),
 			"workload-syncer: sync configmaps", "  apply", "    POST configmaps (cluster)", "    PATCH configmaps (kcp)")
 	})
+	for _, name := range []string{"workload_syncer_lag_seconds", "workload_syncer_pass_step_duration_seconds", "rest_client_request_duration_seconds"} {
+		leads := regexp.MustCompile(name + `_bucket\{.*# \{.*trace_id="` + from.TraceID().String() + `"`)
+		eventually(t, func() error { // latencies lead to the trace
+			if !leads.MatchString(s.OpenMetrics()) {
+				return fmt.Errorf("%s has no exemplar of the trace", name)
+			}
+			return nil
+		})
+	}
 	families := s.Scrape()
 	claims := sum(families, "workload_syncer_writes_total", "direction=up", "resource=configmaps", "verb=claim")
 	if all := sum(families, "workload_syncer_writes_total", "direction=up", "resource=configmaps"); claims < 2 || all != claims {

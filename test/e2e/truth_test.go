@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +75,8 @@ func TestA02ForbiddenTypeIsDegradedAlone(t *testing.T) {
 		{
 			"in the physical cluster", "physical cluster",
 			func(tn *tenant) syncerOptions {
-				return syncerOptions{cluster: tn.clusterAccount(clusterRules("configmaps"))}
+				noNodes := slices.DeleteFunc(clusterRules("configmaps"), func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "nodes") })
+				return syncerOptions{cluster: tn.clusterAccount(noNodes)}
 			},
 			func(tn *tenant) { tn.clusterAccount(clusterRules("configmaps,secrets")) },
 		},
@@ -99,10 +101,18 @@ func TestA02ForbiddenTypeIsDegradedAlone(t *testing.T) {
 				resourceState("secrets", "Degraded"), resourceState("configmaps", "Accepted"),
 			))
 			s.awaitMetric(exactly(1), "workload_syncer_resource_types", "state=Degraded")
+			s.awaitMetric(exactly(1), "workload_component_health", "component=type/secrets")
+			if code, body := s.Ask("health", "/readyz?verbose"); code != http.StatusOK || !strings.Contains(body, "[!]type/secrets degraded: listing and watching in ") || !strings.Contains(body, side.says) {
+				t.Errorf("a degraded type fails the probe, or is not told: %d %s", code, body)
+			}
+			if side.says == "physical cluster" { // nor may it list nodes
+				tn.awaitTarget(condition("ComponentsHealthy", "False", "ComponentsDegraded", "capacity: the nodes have not been listed", "grant list and watch on nodes"))
+			}
 
 			side.allow(tn)
 			tn.copyOf("Secret", "late", nil)
-			tn.awaitTarget(all(condition("APIsReady", "True", "APIsSynced"), condition("Ready", "True", "Syncing")))
+			tn.awaitTarget(all(condition("APIsReady", "True", "APIsSynced"), condition("Ready", "True", "Syncing"), condition("ComponentsHealthy", "True", "ComponentsRunning")))
+			s.awaitMetric(exactly(0), "workload_component_health")
 		})
 	}
 }

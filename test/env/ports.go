@@ -44,10 +44,6 @@ func (c *portClaims) claim() (int, error) {
 	return 0, fmt.Errorf("every port from %d to %d is in use or claimed (claims are in %s)", firstPort, lastPort, c.dir)
 }
 
-// Port gives a loopback port on which nobody listens, and that no other test takes until the environment is closed: for a program
-// whose address others have to be told before it starts.
-func (e *Env) Port() (int, error) { return e.ports.claim() }
-
 func (c *portClaims) tryClaim(port int) (bool, error) {
 	file, err := tryLock(filepath.Join(c.dir, strconv.Itoa(port)))
 	if errors.Is(err, errLocked) {

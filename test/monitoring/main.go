@@ -54,7 +54,10 @@ func run(ctx context.Context, o options) (err error) {
 	if err := tellStory(ctx, targets, o.after); err != nil {
 		return err
 	}
-	span := span{from: began, to: time.Now(), cluster: "east"}
+	span, err := server.scraped(ctx, began)
+	if err != nil {
+		return err
+	}
 	for _, name := range dashboards {
 		d, err := readDashboard(".", name)
 		if err != nil {

@@ -144,7 +144,9 @@ func tellStory(ctx context.Context, targets string, after time.Duration) error {
 	case <-time.After(after):
 	}
 	cancel()
-	_ = <-failed // it was told to end
+	if err := <-failed; err != nil && ctx.Err() == nil {
+		return err
+	}
 	return nil
 }
 
@@ -173,6 +175,33 @@ type span struct {
 }
 
 const step = 2 * time.Second
+
+// scraped is the part of the time in which there was something to scrape.
+func (s *prometheusServer) scraped(ctx context.Context, since time.Time) (span, error) {
+	now := time.Now()
+	result, _, err := s.api.QueryRange(ctx, "count(up)", prometheus.Range{Start: since, End: now, Step: step})
+	if err != nil {
+		return span{}, err
+	}
+	if matrix, ok := result.(model.Matrix); ok && len(matrix) > 0 {
+		since = matrix[0].Values[0].Timestamp.Time()
+	}
+	survivor, err := s.survivor(ctx, now)
+	return span{from: since, to: now, cluster: survivor}, err
+}
+
+// survivor is the cluster that lives to the end of the story.
+func (s *prometheusServer) survivor(ctx context.Context, at time.Time) (string, error) {
+	result, _, err := s.api.Query(ctx, "workload_syncer_leader == 1", at)
+	if err != nil {
+		return "", err
+	}
+	living, ok := result.(model.Vector)
+	if !ok || len(living) == 0 {
+		return "", errors.New("no syncer works at the end of the story")
+	}
+	return string(living[0].Metric["cluster"]), nil
+}
 
 // series are the results of a panel's queries, each with its legend.
 func (s *prometheusServer) series(ctx context.Context, p panel, in span) ([]curve, error) {

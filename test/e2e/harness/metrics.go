@@ -64,6 +64,17 @@ func Sum(families map[string]*dto.MetricFamily, name string, labels ...string) f
 	return total
 }
 
+// Seconds adds up what a histogram of durations has observed, over the series that have all these labels.
+func Seconds(families map[string]*dto.MetricFamily, name string, labels ...string) float64 {
+	total := 0.0
+	for _, metric := range families[name].GetMetric() {
+		if labelled(metric, labels) {
+			total += metric.GetHistogram().GetSampleSum()
+		}
+	}
+	return total
+}
+
 func labelled(metric *dto.Metric, labels []string) bool {
 	for _, wanted := range labels {
 		name, value, _ := strings.Cut(wanted, "=")

@@ -23,11 +23,14 @@ type Observer struct {
 
 	lock   sync.Mutex
 	values map[string]map[string]bool
+	// scrapes is how many there were, shown in how many of them each metric was.
+	scrapes int
+	shown   map[string]int
 }
 
 // Observe starts to scrape, until the test ends.
 func (s *Program) Observe() *Observer {
-	o := &Observer{program: s, values: map[string]map[string]bool{}}
+	o := &Observer{program: s, values: map[string]map[string]bool{}, shown: map[string]int{}}
 	url := s.URL("metrics", "/metrics")
 	Repeat(s.T, func() error {
 		_, body, err := Ask(s.T.Context(), url)
@@ -36,8 +39,11 @@ func (s *Program) Observe() *Observer {
 		}
 		parser := expfmt.NewTextParser(model.UTF8Validation)
 		families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+		if err != nil {
+			return err
+		}
 		o.note(families)
-		return err
+		return nil
 	})
 	return o
 }
@@ -45,7 +51,9 @@ func (s *Program) Observe() *Observer {
 func (o *Observer) note(families map[string]*dto.MetricFamily) {
 	o.lock.Lock()
 	defer o.lock.Unlock()
+	o.scrapes++
 	for name, family := range families {
+		o.shown[name]++
 		if o.values[name] == nil {
 			o.values[name] = map[string]bool{}
 		}
@@ -59,8 +67,8 @@ var Constants = map[string]string{
 	"kubernetes_feature_enabled": "what the process was started with; the tests of the feature gates start it both ways",
 }
 
-// Changed checks that every documented metric has been seen with two values, but for the constants, and that none is exposed that
-// is not documented. The reference is a path, program the title of its section.
+// Changed checks that every documented metric has been seen to change, but for the constants, and that none is exposed that is not
+// documented. One that has series only from the first time on that something happens has changed when they appear. The reference is a path, program the title of its section.
 func (o *Observer) Changed(reference, program string) {
 	t := o.program.T
 	t.Helper()
@@ -88,7 +96,8 @@ func (o *Observer) unchanged(names []string) []string {
 	defer o.lock.Unlock()
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		_, constant := Constants[name]
-		return constant || len(o.values[name]) > 1
+		appeared := o.shown[name] > 0 && o.shown[name] < o.scrapes
+		return constant || appeared || len(o.values[name]) > 1
 	})
 }
 
@@ -118,8 +127,8 @@ func (o *Observer) conventional() {
 	if err != nil {
 		t.Error(err)
 	}
-	if open := o.ask("application/openmetrics-text; version=1.0.0"); !bytes.HasSuffix(open.body, []byte("# EOF\n")) {
-		t.Errorf("OpenMetrics is answered with %s", open.contentType)
+	if text := o.program.OpenMetrics(); !strings.HasSuffix(text, "# EOF\n") {
+		t.Errorf("this is no OpenMetrics:\n%s", text)
 	}
 	for name, family := range o.protobuf() {
 		for _, m := range family.GetMetric() {
@@ -131,30 +140,43 @@ func (o *Observer) conventional() {
 	}
 }
 
-type scraped struct {
-	contentType string
-	body        []byte
-}
-
-func (o *Observer) ask(accept string) scraped {
+// NamesNone checks that labels are bounded: none of these names of objects, namespaces and workspaces is told.
+func (o *Observer) NamesNone(names ...string) {
 	t := o.program.T
 	t.Helper()
-	request := Must(http.NewRequestWithContext(t.Context(), http.MethodGet, o.program.URL("metrics", "/metrics"), http.NoBody))(t)
+	_, text := o.program.Ask("metrics", "/metrics")
+	for _, name := range names {
+		if regexp.MustCompile(`"[^"]*\b` + regexp.QuoteMeta(name) + `\b[^"]*"`).MatchString(text) {
+			t.Errorf("a label names %s", name)
+		}
+	}
+}
+
+// OpenMetrics is the form that has exemplars.
+func (s *Program) OpenMetrics() string {
+	s.T.Helper()
+	_, body := s.scrapeAs("application/openmetrics-text; version=1.0.0")
+	return string(body)
+}
+
+func (s *Program) scrapeAs(accept string) (contentType string, body []byte) {
+	s.T.Helper()
+	request := Must(http.NewRequestWithContext(s.T.Context(), http.MethodGet, s.URL("metrics", "/metrics"), http.NoBody))(s.T)
 	request.Header.Set("Accept", accept)
 	response, err := (&http.Client{}).Do(request)
 	if err != nil {
-		t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	return scraped{response.Header.Get("Content-Type"), Must(io.ReadAll(response.Body))(t)}
+	return response.Header.Get("Content-Type"), Must(io.ReadAll(response.Body))(s.T)
 }
 
 // protobuf is the form in which histograms are native.
 func (o *Observer) protobuf() map[string]*dto.MetricFamily {
 	t := o.program.T
 	t.Helper()
-	answer := o.ask("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
-	decoder := expfmt.NewDecoder(bytes.NewReader(answer.body), expfmt.ResponseFormat(http.Header{"Content-Type": {answer.contentType}}))
+	contentType, body := o.program.scrapeAs("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	decoder := expfmt.NewDecoder(bytes.NewReader(body), expfmt.ResponseFormat(http.Header{"Content-Type": {contentType}}))
 	families := map[string]*dto.MetricFamily{}
 	for {
 		family := &dto.MetricFamily{}
@@ -163,7 +185,7 @@ func (o *Observer) protobuf() map[string]*dto.MetricFamily {
 			return families
 		}
 		if err != nil {
-			t.Fatalf("decoding %s: %v", answer.contentType, err)
+			t.Fatalf("decoding %s: %v", contentType, err)
 		}
 		families[family.GetName()] = family
 	}

@@ -115,11 +115,7 @@ func (p *pass) createCopy(ctx context.Context) error {
 		}
 	}
 	p.acting(ctx, "Creating the copy", p.write.Why)
-	whole, err := p.left.PutBack(p.desired, nil)
-	if err != nil {
-		return err
-	}
-	created, err := p.c.writer.Create(ctx, whole)
+	created, err := p.c.writer.Create(ctx, p.desired)
 	if apierrors.IsAlreadyExists(err) {
 		return p.resolveConflict(ctx, err)
 	}
@@ -131,25 +127,12 @@ func (p *pass) createCopy(ctx context.Context) error {
 
 func (p *pass) updateCopy(ctx context.Context) error {
 	p.acting(ctx, "Updating the copy", p.write.Why)
-	copied, err := p.down.decode(p.c.gvk)
-	if err != nil {
-		return err
-	}
-	updated, err := p.update(ctx, copied, p.down.applied)
+	updated, err := p.c.writer.Update(ctx, p.desired, p.down.UID, p.down.applied)
 	if tmc.CategoryOf(err) == tmc.Immutable && p.mayRecreate() {
 		p.record.remaking = true
 		return p.deleteCopy(ctx, "Deleting the copy to make it anew", err.Error())
 	}
 	return p.wroteCopy(ctx, "update", updated, err)
-}
-
-// update writes an object of the cluster, less the fields that are the cluster's.
-func (p *pass) update(ctx context.Context, live *unstructured.Unstructured, applied bool) (*unstructured.Unstructured, error) {
-	whole, err := p.left.PutBack(p.desired, live)
-	if err != nil {
-		return nil, err
-	}
-	return p.c.writer.Update(ctx, whole, live.GetUID(), applied)
 }
 
 // wroteCopy remembers what the server answered to a write downstream.
@@ -206,7 +189,7 @@ func (p *pass) resolveConflict(ctx context.Context, taken error) error {
 		return p.restoreMarks(ctx, live)
 	case decide.Adopt:
 		p.acting(ctx, "Adopting an existing object", why)
-		adopted, err := p.update(ctx, live, true)
+		adopted, err := p.c.writer.Update(ctx, p.desired, live.GetUID(), true)
 		return p.wroteCopy(ctx, "update", adopted, err)
 	default:
 		p.c.metrics.conflicts.Inc()
@@ -221,7 +204,7 @@ func (p *pass) restoreMarks(ctx context.Context, live *unstructured.Unstructured
 		return p.countDown("create", apierrors.NewConflict(p.c.gvr.GroupResource(), p.key.Name, errors.New("a copy of ours is there; the cache is behind")))
 	}
 	p.acting(ctx, "Updating the copy", "our label was removed")
-	updated, err := p.update(ctx, live, false)
+	updated, err := p.c.writer.Update(ctx, p.desired, live.GetUID(), false)
 	return p.wroteCopy(ctx, "update", updated, err)
 }
 

@@ -119,10 +119,6 @@ func (s *Server) patchChecked(x *exchange, t patchTarget, wanted change) (*objec
 			return nil, passOnFrom(x.cluster, err)
 		}
 		s.metrics.direct.WithLabelValues(x.view(), wayChecked).Inc()
-		if patch.more {
-			wanted.promoted, wanted.resourceVersion = true, ""
-			continue
-		}
 		return written, nil
 	}
 }
