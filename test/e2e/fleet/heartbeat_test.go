@@ -160,12 +160,14 @@ func awaitEvent(w *harness.Workspace, name, reason string) {
 }
 
 // A clock that is hours off is one condition, told once, however often the heartbeat comes; the target stays healthy, and
-// the condition goes when the clock is right.
+// the condition goes when the clock is right. The manager's patience can be changed while it works.
 func TestA40ClockSkewIsOneCondition(t *testing.T) {
 	t.Parallel()
 	p := harness.NewProvider(t)
 	targets := p.NewTargetWorkspace(t)
-	manager := p.StartManager(t, "--heartbeat-grace=10s")
+	file := harness.NewConfigFile(t, "ManagerConfiguration")
+	file.Write("heartbeats: {grace: 10s}\n")
+	manager := p.StartManager(t, "--config="+file.Path)
 	target := targets.NewTarget("skewed", east, "", "")
 	target.Await(conditions(t, "Ready=Unknown/NeverConnected"))
 	beat := func(skew time.Duration) (stop func()) {
@@ -190,8 +192,14 @@ func TestA40ClockSkewIsOneCondition(t *testing.T) {
 		return errors.Join(skewed(targets.MustGet(harness.SyncTargetKind, "", target.Name)), metric(manager, writes, "workload_manager_writes_total", "reconciler=heartbeat"))
 	})
 	stop()
-	beat(0)
+	stop = beat(0)
 	target.Await(conditions(t, healthy))
+
+	file.Write("heartbeats: {grace: 10h}\n")
+	harness.Eventually(t, func() error { return metric(manager, 2, "workload_config_reloads_total", "result=success") })
+	stop()
+	file.Write("heartbeats: {grace: 2s}\n") // it does not take the ten hours to look again
+	target.Await(conditions(t, silent))
 }
 
 // A manager that cannot reach kcp is alive and not ready, says so soon, calls nobody silent for it, and is itself again

@@ -4,6 +4,8 @@ package fleet
 
 import (
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +35,8 @@ func TestA06StandbyManagerTakesOver(t *testing.T) {
 	first := p.StartManager(t, lease, "--leader-elect-renew-deadline=4m")
 	leads(first)
 	one.Await(harness.Has(one.Key, "metadata", "labels", workloadv1alpha1.SyncTargetKeyLabel))
-	standby := p.StartManager(t, lease, "--leader-elect-renew-deadline=4m")
+	file := harness.NewConfigFile(t, "ManagerConfiguration")
+	standby := p.StartManager(t, lease, "--leader-elect-renew-deadline=4m", "--config="+file.Path)
 
 	stopped := time.Now()
 	if code := first.Terminate(); code != 0 {
@@ -42,6 +45,10 @@ func TestA06StandbyManagerTakesOver(t *testing.T) {
 	leads(standby)
 	if took := time.Since(stopped); took > time.Minute {
 		t.Errorf("the standby took %s", took)
+	}
+	standby.Follows(file)
+	if code, body := standby.Ask("metrics", "/configz"); code != http.StatusOK || !strings.Contains(body, `"flushFrequency": "3s"`) {
+		t.Errorf("/configz: %d\n%s", code, body)
 	}
 	two := targets.NewTarget("two", east, "", "")
 	two.Await(harness.Has(two.Key, "metadata", "labels", workloadv1alpha1.SyncTargetKeyLabel))

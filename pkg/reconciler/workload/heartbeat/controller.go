@@ -136,6 +136,13 @@ func heartbeatOf(st *workloadv1alpha1.SyncTarget) time.Time {
 	return st.Status.LastSyncerHeartbeatTime.Time
 }
 
+// LookAgain has all targets judged anew, because the patience with them is another.
+func (c *Controller) LookAgain() {
+	for _, st := range c.targets.All() {
+		c.loop.Add(fleet.KeyOf(st), tmc.PriorityBacklog)
+	}
+}
+
 // mayTaint keeps to the rate.
 func (c *Controller) mayTaint() bool {
 	now := c.deps.Fleet.Clock().Now()

@@ -36,8 +36,10 @@ const (
 type Manager struct {
 	config Config
 	// live is the configuration of now: of what may change, nobody uses config. file is where it comes from.
-	live       atomic.Pointer[Config]
-	file       *tmc.ConfigFile[Config]
+	live atomic.Pointer[Config]
+	file *tmc.ConfigFile[Config]
+	// lookAgain has the targets judged by the patience of now; nil while this replica does not work.
+	lookAgain  atomic.Pointer[func()]
 	clock      clock.WithTicker
 	registry   *prometheus.Registry
 	metrics    *fleet.Metrics
@@ -113,6 +115,9 @@ func (m *Manager) Describe(out chan<- *prometheus.Desc) { m.registry.Describe(ou
 // adopt takes up what of another configuration can change while the manager works; nothing else differs.
 func (m *Manager) adopt(fresh *Config) {
 	m.live.Store(fresh)
+	if lookAgain := m.lookAgain.Load(); lookAgain != nil {
+		(*lookAgain)()
+	}
 	m.kcp.Limit(fresh.KCP.QPS, fresh.KCP.Burst)
 	_ = m.tracing.SetSampling(fresh.Tracing.SamplingRatio) // it fails for an environment only that no process starts with
 }

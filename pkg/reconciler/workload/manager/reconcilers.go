@@ -24,9 +24,14 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 			return synctarget.New(synctarget.Deps{Fleet: f, Workers: m.config.Workers, VirtualWorkspaceURL: m.config.VirtualWorkspaceURL})
 		}},
 		{"heartbeat", func() (fleet.Reconciler, error) {
-			return heartbeat.New(heartbeat.Deps{
+			c, err := heartbeat.New(heartbeat.Deps{
 				Fleet: f, Workers: m.config.Workers, Settings: func() heartbeat.Settings { return m.live.Load().Heartbeat }, TaintRate: func() float64 { return m.live.Load().TaintRate }, Metrics: m.heartbeats,
 			})
+			if err != nil {
+				return nil, err
+			}
+			m.lookAgain.Store(new(c.LookAgain))
+			return c, nil
 		}},
 		{"apiexport", func() (fleet.Reconciler, error) {
 			return apiexport.New(apiexport.Deps{Fleet: f, Provider: m.config.Provider})
