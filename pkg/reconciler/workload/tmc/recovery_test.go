@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -255,6 +256,7 @@ func TestRecoveryBeforeItRuns(t *testing.T) {
 		stopped := make(chan error, 1)
 		go func() { stopped <- r.Part().Run(ctx) }()
 		pass(time.Second)
+		synctest.Wait()
 		if p.acted != 1 || len(r.Active()) != 0 {
 			t.Errorf("acted %d times, active: %v", p.acted, r.Active())
 		}
@@ -271,7 +273,7 @@ func TestRecoveryOfACircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r *tmc.Recovery
 		var resumed []string
-		up := false
+		var up atomic.Bool
 		breaker := func() *tmc.Breaker { return r.Breaker("kcp", nil) }
 		r = tmc.NewRecovery(tmc.RecoveryOptions{Enabled: true, Registerer: prometheus.NewRegistry(), Random: func() float64 { return 0 }, Strategies: []tmc.Strategy{{
 			Name: "connectivity", Component: tmc.LinkComponent, Categories: []tmc.Category{tmc.Unreachable},
@@ -280,7 +282,7 @@ func TestRecoveryOfACircuit(t *testing.T) {
 			Then:   func(_ context.Context, subject fmt.Stringer) { resumed = append(resumed, subject.String()) },
 		}}})
 		r.Breaker("kcp", func(context.Context) error {
-			if up {
+			if up.Load() {
 				return nil
 			}
 			return errUnreachable
@@ -290,14 +292,16 @@ func TestRecoveryOfACircuit(t *testing.T) {
 		go func() { stopped <- r.Part().Run(ctx) }()
 		report(breaker(), 5, errUnreachable)
 		pass(2 * time.Minute)
+		synctest.Wait()
 		if active := r.Active(); len(active) != 1 || active[0].Name != "kcp" || active[0].Category != tmc.Unreachable && active[0].Category != tmc.Timeout || len(resumed) > 0 {
 			t.Errorf("nobody works, and still the server is probed: %+v, %v", active, resumed)
 		}
 		if page := show(t, r); !strings.Contains(page, `"state": "open"`) && !strings.Contains(page, `"state": "half-open"`) {
 			t.Errorf("the circuit is shown: %s", page)
 		}
-		up = true
+		up.Store(true)
 		pass(2 * time.Minute)
+		synctest.Wait()
 		if breaker().State() != tmc.CircuitClosed || len(r.Active()) != 0 || !slices.Equal(resumed, []string{"kcp"}) {
 			t.Errorf("got %s, %+v, %v", breaker().State(), r.Active(), resumed)
 		}
