@@ -242,6 +242,13 @@ spec: {minReplicas: 3, maxReplicas: 6, scaleTargetRef: {apiVersion: apps/v1, kin
 	tn.copyOf(kind, "scaled", has("second", "spec", "template", "metadata", "annotations", "revision"))
 	tn.up.Eventually(kind, "web", "scaled", all(has(2, "status", "observedGeneration"), has(5, "status", "availableReplicas")))
 	tn.copyOf(kind, "scaled", has(5, "spec", "replicas"))
+
+	// Without the autoscaler the replicas are the user's again, although its mark is still on the copy.
+	tn.up.Delete("autoscaling/v2 HorizontalPodAutoscaler", "web", "scaled")
+	tn.copyOf(kind, "scaled", has(2, "spec", "replicas"))
+	tn.up.Merge(kind, "web", "scaled", `{spec: {replicas: 4}}`)
+	tn.copyOf(kind, "scaled", has(4, "spec", "replicas"))
+	tn.up.Eventually(kind, "web", "scaled", has(4, "status", "availableReplicas"))
 }
 
 // scale does what the HorizontalPodAutoscaler controller does to the copy of a Deployment.

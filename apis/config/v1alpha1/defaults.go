@@ -42,7 +42,7 @@ func NewManagerConfiguration() *ManagerConfiguration {
 	c := &ManagerConfiguration{
 		TypeMeta: metav1.TypeMeta{APIVersion: SchemeGroupVersion.String(), Kind: ManagerConfigurationKind},
 		KCP:      Connection{Rate: Rate{QPS: unlimited}},
-		Workers:  4,
+		Workers:  4, UnusedSchemaGrace: duration(time.Hour),
 		Assignment: Assignment{
 			Workers: 16, MoveTimeout: duration(10 * time.Minute), Webhook: AssignmentWebhook{Port: 9444},
 		},

@@ -20,6 +20,9 @@ type ManagerConfiguration struct {
 	ProviderWorkspace string `json:"providerWorkspace"`
 	// Workers is how many objects each reconciler works on at the same time.
 	Workers int `json:"workers"`
+	// UnusedSchemaGrace is how long an APIResourceSchema that the manager has made of what clusters serve stays when no APIExport
+	// names it any more and no workspace is bound by it. Then it is removed.
+	UnusedSchemaGrace metav1.Duration `json:"unusedSchemaGrace"`
 
 	// Assignment is how objects get to the selected targets.
 	Assignment Assignment `json:"assignment"`

@@ -146,6 +146,7 @@ func (in *ManagerConfiguration) DeepCopyInto(out *ManagerConfiguration) {
 	*out = *in
 	out.TypeMeta = in.TypeMeta
 	out.KCP = in.KCP
+	out.UnusedSchemaGrace = in.UnusedSchemaGrace
 	out.Assignment = in.Assignment
 	out.Heartbeats = in.Heartbeats
 	in.VirtualWorkspace.DeepCopyInto(&out.VirtualWorkspace)

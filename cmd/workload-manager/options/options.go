@@ -110,6 +110,8 @@ func (o *Options) addKCPFlags(fs *pflag.FlagSet) {
 func (o *Options) addWorkFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.settings.Workers, "workers", o.settings.Workers,
 		"How many objects each reconciler works on at the same time.")
+	fs.DurationVar(&o.settings.UnusedSchemaGrace.Duration, "unused-schema-grace", o.settings.UnusedSchemaGrace.Duration,
+		"How long an APIResourceSchema that was made of what clusters serve stays when no APIExport names it any more and no workspace is bound by it. After this `duration` it is removed.")
 	fs.StringVar(&o.settings.VirtualWorkspace.URL, "virtual-workspace-url", o.settings.VirtualWorkspace.URL,
 		"The `URL` at which syncers reach the virtual workspace server. It goes into the status of each SyncTarget, with a path for each kcp shard. When empty, that is left as it is.")
 }
@@ -163,7 +165,10 @@ func (o *Options) Complete() (*manager.Config, error) {
 // completeWork is what only the one replica does that works.
 func (o *Options) completeWork(config *manager.Config, mistakes *cli.Mistakes) {
 	set := o.settings
-	config.Workers = set.Workers
+	config.Workers, config.UnusedSchemaGrace = set.Workers, set.UnusedSchemaGrace.Duration
+	if set.UnusedSchemaGrace.Duration < 0 {
+		mistakes.Add("unused-schema-grace", "%s is negative: give 0 to keep none that is unused", set.UnusedSchemaGrace.Duration)
+	}
 	if set.Workers < 1 {
 		mistakes.Add("workers", "%d would do no work: give at least 1", set.Workers)
 	}

@@ -74,6 +74,7 @@ func TestEachFlagHasItsEffect(t *testing.T) {
 	}{
 		"--provider-workspace=root:other": {func(c *manager.Config) any { return c.Provider.String() }, "root:compute", "root:other"},
 		"--workers=9":                     {func(c *manager.Config) any { return c.Workers }, 4, 9},
+		"--unused-schema-grace=3s":        {func(c *manager.Config) any { return c.UnusedSchemaGrace }, time.Hour, 3 * time.Second},
 		"--qps=7":                         {func(c *manager.Config) any { return c.KCP.QPS }, float32(-1), float32(7)},
 		"--heartbeat-grace=9s":            {func(c *manager.Config) any { return c.Heartbeat.Grace }, time.Minute, 9 * time.Second},
 		"--unreachable-taint-after=0":     {func(c *manager.Config) any { return c.Heartbeat.TaintAfter }, 5 * time.Minute, time.Duration(0)},
@@ -119,7 +120,7 @@ func TestTheKubeconfigMayNameTheProvider(t *testing.T) {
 }
 
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
-	_, err := complete("--provider-workspace=Root::x", "--workers=0", "--qps=0", "--burst=-1", "--heartbeat-grace=10ms", "--unreachable-taint-after=-1s",
+	_, err := complete("--provider-workspace=Root::x", "--workers=0", "--unused-schema-grace=-1s", "--qps=0", "--burst=-1", "--heartbeat-grace=10ms", "--unreachable-taint-after=-1s",
 		"--unreachable-taint-rate=0", "--unreachable-taint-threshold=1.5", "--virtual-workspace-url=ftp://x", "--bind-address=here", "--metrics-port=many", "--enable-trace-annotation", "--tracing-endpoint=collector", "--tracing-protocol=x", "--tracing-sampling-ratio=2",
 		"--leader-elect-resource-namespace=", "--leader-elect-retry-period=1h", "--logging-format=xml")
 	var mistakes cli.Mistakes
@@ -127,7 +128,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	for _, flag := range []string{
-		"kcp-kubeconfig", "provider-workspace", "workers", "qps", "burst", "heartbeat-grace", "unreachable-taint-after", "unreachable-taint-rate",
+		"kcp-kubeconfig", "provider-workspace", "workers", "unused-schema-grace", "qps", "burst", "heartbeat-grace", "unreachable-taint-after", "unreachable-taint-rate",
 		"unreachable-taint-threshold", "virtual-workspace-url", "bind-address", "metrics-port", "enable-trace-annotation", "tracing-endpoint", "tracing-protocol", "tracing-sampling-ratio", "leader-elect-resource-namespace",
 		"leader-elect-renew-deadline", "logging-format",
 	} {

@@ -37,7 +37,7 @@ func TestEverySettingHasAFlagAndAField(t *testing.T) {
 
 // The command virtual-workspace takes no notice of what is only the manager's.
 func TestSettingsOfTheVirtualWorkspace(t *testing.T) {
-	theManagers := []string{"workers", "virtualWorkspace.url", "assignment.", "heartbeats.", "leaderElection."}
+	theManagers := []string{"workers", "unusedSchemaGrace", "virtualWorkspace.url", "assignment.", "heartbeats.", "leaderElection."}
 	for _, problem := range cli.Unmatched(func() cli.Options[manager.Config] { return NewVirtualWorkspace() }, flagsWithoutField, fieldsWithoutFlag) {
 		if !slices.ContainsFunc(theManagers, func(prefix string) bool { return strings.HasPrefix(problem, prefix) }) {
 			t.Error(problem)
@@ -83,7 +83,7 @@ func TestAConfigurationFile(t *testing.T) {
 	}
 	_, err = load(New, read("heartbeats: {grace: 5}\nworker: 3\n"), "--config=file")
 	want := []string{
-		`file, line 4: worker: unknown field: here may be kind, apiVersion, kcp, providerWorkspace, workers, assignment, heartbeats, virtualWorkspace, serving, tracing, recovery, leaderElection, logging, featureGates`,
+		`file, line 4: worker: unknown field: here may be kind, apiVersion, kcp, providerWorkspace, workers, unusedSchemaGrace, assignment, heartbeats, virtualWorkspace, serving, tracing, recovery, leaderElection, logging, featureGates`,
 		`file, line 3: heartbeats.grace: "5" is not a duration, as 30s or 5m is`,
 		`--kcp-kubeconfig, or kcp.kubeconfig in file: required: the file with the address of kcp and the credentials for it`,
 	}

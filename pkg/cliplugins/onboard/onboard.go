@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -304,6 +305,7 @@ func (s *session) ensureAccess(ctx context.Context, resources, upsynced []schema
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: s.name},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: s.options.KCPNamespace, Name: s.name}},
 	}
+	policy, policyBinding := s.importsPolicy()
 	for _, step := range []struct {
 		put      func(context.Context, schema.GroupVersionResource, *unstructured.Unstructured) error
 		resource schema.GroupVersionResource
@@ -312,6 +314,9 @@ func (s *session) ensureAccess(ctx context.Context, resources, upsynced []schema
 		{s.run.Create, corev1.SchemeGroupVersion.WithResource("namespaces"), namespace},
 		{s.run.Apply, corev1.SchemeGroupVersion.WithResource("serviceaccounts"), account},
 		{s.run.Apply, rbacv1.SchemeGroupVersion.WithResource("clusterroles"), role},
+		// Before the rights are there.
+		{s.run.Apply, admissionregistrationv1.SchemeGroupVersion.WithResource("validatingadmissionpolicies"), policy},
+		{s.run.Apply, admissionregistrationv1.SchemeGroupVersion.WithResource("validatingadmissionpolicybindings"), policyBinding},
 		{s.run.Apply, rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"), binding},
 	} {
 		object, err := written(step.object)
@@ -331,7 +336,7 @@ func kcpRules(o Options, resources, upsynced []schema.GroupResource) []rbacv1.Po
 	rules := []rbacv1.PolicyRule{
 		{APIGroups: []string{workloadv1alpha1.GroupName}, Resources: []string{"synctargets"}, ResourceNames: []string{o.Name}, Verbs: []string{"get", "list", "watch", "sync"}},
 		{APIGroups: []string{workloadv1alpha1.GroupName}, Resources: []string{"synctargets/status"}, ResourceNames: []string{o.Name}, Verbs: []string{"patch"}},
-		// What the cluster serves, and what the manager makes of it. RBAC cannot limit a creation to names.
+		// What the cluster serves, and what the manager makes of it. Whose imports it may write is up to importsPolicy.
 		{APIGroups: []string{apiresourcev1alpha1.GroupName}, Resources: []string{"apiresourceimports"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}},
 	}
 	if o.Feed != string(workloadv1alpha1.FeedWorkspace) {

@@ -45,7 +45,7 @@ func newWidgets(t *testing.T) *widgets {
 		t.Fatal(err)
 	}
 	w := &widgets{t: t, group: "w" + rand.String(6) + ".example.com", provider: harness.NewSide(t, p.KCP.WorkspaceConfig(p.Path))}
-	w.manager = p.StartManager(t)
+	w.manager = p.StartManager(t, unusedSchemasGo)
 	w.tenant = p.NewTenant(t)
 	targets := p.NewTargetWorkspace(t)
 	exported := fmt.Sprintf("exportedResources: [widgets.%s]", w.group)
@@ -221,7 +221,7 @@ func TestClustersOfferACustomResource(t *testing.T) {
 		w.state(target, workloadv1alpha1.ResourceAccepted, "")
 	}
 	w.manager.Stop()
-	w.manager = w.tenant.Provider.StartManager(t)
+	w.manager = w.tenant.Provider.StartManager(t, unusedSchemasGo)
 	harness.Remains(t, 3*time.Second, func() error {
 		if after := w.versions(); !slices.Equal(before, after) {
 			return fmt.Errorf("a restart wrote:\n%v\n%v", before, after)
@@ -265,6 +265,7 @@ func (w *widgets) isNotTakenFromItsUsers() {
 	w.change(w.west, "size: {type: integer}, color: {type: string}, weight: {type: integer}")
 	w.negotiated("Published", "Published", "")
 	w.tenant.Merge(w.kind(), "web", "thing", `spec: {weight: 7}`)
+	harness.Eventually(w.t, w.noneIsUnused)
 
 	w.provider.Merge(negotiatedKind, "", "widgets.v1."+w.group, `spec: {publish: false}`)
 	w.negotiated("Published", "StillUsed", "")
@@ -281,6 +282,27 @@ func (w *widgets) isNotTakenFromItsUsers() {
 	}
 	w.provider.EventuallyGone(negotiatedKind, "", "widgets.v1."+w.group)
 	harness.Eventually(w.t, w.isOffered(false))
+}
+
+// unusedSchemasGo soon.
+const unusedSchemasGo = "--unused-schema-grace=1s"
+
+// noneIsUnused: of all schemas that were negotiated for the resource, those are left by which the tenant is bound or that are offered.
+func (w *widgets) noneIsUnused() error {
+	var left []string
+	list, err := w.provider.Of("apis.kcp.io/v1alpha1 APIResourceSchema", "").List(w.t.Context(), metav1.ListOptions{LabelSelector: workloadv1alpha1.NegotiatedSchemaLabel})
+	if err != nil {
+		return err
+	}
+	for _, u := range list.Items {
+		if strings.HasSuffix(u.GetName(), "."+w.group) {
+			left = append(left, u.GetName())
+		}
+	}
+	if len(left) != 1 || left[0] != w.offered() {
+		return fmt.Errorf("tenants are offered %q, and there are %v", w.offered(), left)
+	}
+	return nil
 }
 
 func (w *widgets) isOffered(want bool) func() error {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	apiresourcev1alpha1 "github.com/kcp-dev/workload-syncer/apis/apiresource/v1alpha1"
 	schedulingv1alpha1 "github.com/kcp-dev/workload-syncer/apis/scheduling/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
@@ -61,6 +62,8 @@ func TestFleetByItsCommands(t *testing.T) {
 		awaitCondition(t, targets, name, "Ready")
 	}
 	deniesEverythingElse(t, syncers["east"])
+	keepsToItsImports(t, syncers["east"], "east")
+	offersItsOwnType(t, "east")
 	if _, err := client(t, syncers["east"].kcp).Resource(corev1.SchemeGroupVersion.WithResource("secrets")).List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("the Secrets of the SyncTarget's workspace: got %v, want it forbidden", err)
 	}
@@ -93,6 +96,22 @@ func TestFleetByItsCommands(t *testing.T) {
 	do("evicting", "status", "--workspace", fleetProvider)
 	nowhereElse(t, do, to)
 	do(from+" open again", "uncordon", from, "--workspace", fleetProvider)
+}
+
+// offersItsOwnType has a cluster offer a type of its own to tenants: all of it by the account that the command made.
+func offersItsOwnType(t *testing.T, target string) {
+	t.Helper()
+	const group = "fleet-by-its-commands.example.com"
+	cluster := client(t, env.For(t).Cluster("plain").AdminConfig())
+	crds := cluster.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	create(t, crds, `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"gadgets.`+group+`"},"spec":{"group":"`+group+`","scope":"Namespaced",
+		"names":{"plural":"gadgets","singular":"gadget","kind":"Gadget","listKind":"GadgetList"},"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"size":{"type":"integer"}}}}}}}]}}`)
+	t.Cleanup(func() { _ = crds.Delete(context.Background(), "gadgets."+group, metav1.DeleteOptions{}) })
+	provider := client(t, env.For(t).KCP().WorkspaceConfig(env.Root.Join("fleet")))
+	patch(t, provider.Resource(syncTargets()), target, `{"spec":{"exportedResources":["gadgets.`+group+`"]}}`)
+	imports := provider.Resource(apiresourcev1alpha1.SchemeGroupVersion.WithResource("apiresourceimports"))
+	awaitCondition(t, imports, "deployments.v1.apps."+target, apiresourcev1alpha1.ImportCompatible)
+	awaitCondition(t, imports, "gadgets.v1."+group+"."+target, apiresourcev1alpha1.ImportAvailable)
 }
 
 // nowhereElse drains the last target: the command says what stays, and why.

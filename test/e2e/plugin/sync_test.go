@@ -20,10 +20,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	apiresourcev1alpha1 "github.com/kcp-dev/workload-syncer/apis/apiresource/v1alpha1"
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/test/env"
 	"github.com/kcp-dev/workload-syncer/test/installed"
@@ -55,8 +57,8 @@ func TestA46SyncerRunsByItsManifest(t *testing.T) {
 	}
 
 	first, raw := syncTwice(t, args, file)
-	if strings.Count(first, "created") != 6 {
-		t.Errorf("the first run created other than 6 objects:\n%s", first)
+	if strings.Count(first, "created") != 8 {
+		t.Errorf("the first run created other than 8 objects:\n%s", first)
 	}
 	m := parseManifest(t, raw)
 	for _, object := range m.Objects {
@@ -75,6 +77,7 @@ func TestA46SyncerRunsByItsManifest(t *testing.T) {
 
 	runsEndToEnd(t, workspaceClient, admin)
 	deniesEverythingElse(t, s)
+	keepsToItsImports(t, s, "east")
 	tokenIsRotated(t, args, file, s)
 }
 
@@ -327,6 +330,36 @@ func deniesEverythingElse(t *testing.T, s *manifestSyncer) {
 		if err := ask(); !apierrors.IsForbidden(err) {
 			t.Errorf("%s: got %v, want it forbidden", name, err)
 		}
+	}
+}
+
+// keepsToItsImports: with the syncer's credentials an import can be made of its own SyncTarget, and of no other.
+func keepsToItsImports(t *testing.T, s *manifestSyncer, own string) {
+	t.Helper()
+	imports := client(t, s.kcp).Resource(apiresourcev1alpha1.SchemeGroupVersion.WithResource("apiresourceimports"))
+	of := func(target, suffix string) string {
+		return fmt.Sprintf(`{"apiVersion":"apiresource.kcp.io/v1alpha1","kind":"APIResourceImport","metadata":{"name":"probes.v1.example.com.%[1]s%[2]s"},
+			"spec":{"syncTarget":%[1]q,"group":"example.com","version":"v1","resource":"probes","scope":"Namespaced","names":{"plural":"probes","singular":"probe","kind":"Probe","listKind":"ProbeList"},"schema":{"type":"object"}}}`, target, suffix)
+	}
+	tries := 0
+	env.Eventually(t, soon, func() error { // kcp takes a moment to heed a policy
+		tries++
+		other := &unstructured.Unstructured{}
+		if err := other.UnmarshalJSON([]byte(of("other", fmt.Sprint("-", tries)))); err != nil {
+			t.Fatal(err)
+		}
+		_, err := imports.Create(t.Context(), other, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "imports of SyncTarget "+own+" only") {
+			return fmt.Errorf("an import of another SyncTarget: got %w, want it forbidden", err)
+		}
+		return nil
+	})
+	create(t, imports, of(own, ""))
+	if _, err := imports.Patch(t.Context(), "probes.v1.example.com."+own, types.MergePatchType, []byte(`{"spec":{"syncTarget":"other"}}`), metav1.PatchOptions{}); err == nil {
+		t.Error("an import of its own was given to another SyncTarget")
+	}
+	if err := imports.Delete(t.Context(), "probes.v1.example.com."+own, metav1.DeleteOptions{}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -15,7 +15,9 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/cache"
 
@@ -37,6 +39,8 @@ type Deps struct {
 	Fleet *fleet.Fleet
 	// Provider is the workspace with the APIExports.
 	Provider logicalcluster.Path
+	// UnusedSchemaGrace is how long an APIResourceSchema that was negotiated stays when nobody uses it any more.
+	UnusedSchemaGrace time.Duration
 }
 
 // Controller is the reconciler. Its keys are resources: what the versions of one have to do with each other is decided together.
@@ -49,6 +53,7 @@ type Controller struct {
 	absences   *fleet.Absences
 	writer     *fleet.Writer
 	loop       *fleet.Loop[schema.GroupResource]
+	sweeping   *tmc.Relook
 }
 
 // New sends no request.
@@ -57,6 +62,13 @@ func New(deps Deps) (*Controller, error) {
 		fleet: deps.Fleet, provider: newProvider(deps.Fleet.Workspace(deps.Provider), deps.Provider),
 		writer: deps.Fleet.Writer(name, workloadv1alpha1.WorkloadExport),
 	}
+	sweeper := &sweeper{
+		provider: c.provider, grace: deps.UnusedSchemaGrace, clock: deps.Fleet.Clock(), since: map[types.UID]time.Time{},
+		bindings: func(ctx context.Context) ([]unstructured.Unstructured, error) {
+			return deps.Fleet.List(ctx, workloadv1alpha1.KubernetesExport, bindingsGVR)
+		},
+	}
+	c.sweeping = sweeper.relook()
 	c.loop = fleet.NewLoop(deps.Fleet, name, 1, c.process) // one: all change the same export, and change it seldom
 	var errs [4]error
 	c.imports, errs[0] = fleet.Watch(deps.Fleet, workloadv1alpha1.WorkloadExport, importsGVR, fleet.Typed[apiresourcev1alpha1.APIResourceImport])
@@ -95,12 +107,13 @@ func (c *Controller) listen() error {
 
 // Run works until ctx is done.
 func (c *Controller) Run(ctx context.Context) error {
-	if err := c.provider.onChange(c.lookAtAll); err != nil {
+	if err := c.provider.onChange(func() { c.lookAtAll(); c.sweeping.Hint() }); err != nil {
 		return err
 	}
 	var following sync.WaitGroup
 	defer following.Wait()
 	following.Go(func() { c.provider.export.RunWithContext(ctx) })
+	following.Go(func() { c.sweeping.Run(ctx) })
 	// What is not seen yet would look as if no cluster served it.
 	if fleet.Synced(ctx, c.imports, c.negotiated, c.targets) && cache.WaitForCacheSync(ctx.Done(), c.provider.export.HasSynced) {
 		c.loop.Run(ctx)

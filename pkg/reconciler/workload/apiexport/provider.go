@@ -35,6 +35,9 @@ type provider struct {
 	client dynamic.Interface
 	export cache.SharedIndexInformer
 
+	// changing is held while schemas or the export are changed.
+	changing sync.Mutex
+
 	lock    sync.Mutex
 	lastErr error
 	// read are the schemas that were read; they never change.
@@ -119,6 +122,8 @@ func (p *provider) schema(ctx context.Context, name string) (*apisv1alpha1.APIRe
 
 // publish makes the schema, if it is missing, and has the export name it.
 func (p *provider) publish(ctx context.Context, in *apisv1alpha1.APIResourceSchema) error {
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(in)
 	if err != nil {
 		return err
@@ -136,6 +141,8 @@ func (p *provider) publish(ctx context.Context, in *apisv1alpha1.APIResourceSche
 
 // withdraw takes the resource out of the export's list.
 func (p *provider) withdraw(ctx context.Context, gr schema.GroupResource) error {
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	return p.change(ctx, gr, "")
 }
 

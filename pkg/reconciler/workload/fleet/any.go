@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -23,4 +24,17 @@ func (f *Fleet) Any(ctx context.Context, export string, gvr schema.GroupVersionR
 		}
 	}
 	return false, nil
+}
+
+// List gives all objects of the resource in the workspaces that are bound to the export, by a request to every shard. An error
+// of one is an error: what is not seen is not known.
+func (f *Fleet) List(ctx context.Context, export string, gvr schema.GroupVersionResource) (found []unstructured.Unstructured, err error) {
+	for _, s := range f.sources[export] {
+		list, err := s.client.Resource(gvr).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, tmc.Classify(fmt.Errorf("listing %s in %s: %w", gvr.GroupResource(), s.url, err))
+		}
+		found = append(found, list.Items...)
+	}
+	return found, nil
 }

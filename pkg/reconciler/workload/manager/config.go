@@ -41,6 +41,8 @@ type Config struct {
 	// Workers is how many objects each reconciler works on at the same time.
 	Workers int
 
+	// UnusedSchemaGrace is how long an APIResourceSchema that was negotiated stays when nobody uses it any more.
+	UnusedSchemaGrace time.Duration
 	// Assignment is how objects get to the selected targets.
 	Assignment Assignment
 

@@ -34,7 +34,7 @@ func (m *Manager) reconcilers(f *fleet.Fleet) ([]tmc.Part, error) {
 			return c, nil
 		}},
 		{"apiexport", func() (fleet.Reconciler, error) {
-			return apiexport.New(apiexport.Deps{Fleet: f, Provider: m.config.Provider})
+			return apiexport.New(apiexport.Deps{Fleet: f, Provider: m.config.Provider, UnusedSchemaGrace: m.config.UnusedSchemaGrace})
 		}},
 		{"assignment", func() (fleet.Reconciler, error) {
 			return assignment.New(assignment.Deps{

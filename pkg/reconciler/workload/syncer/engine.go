@@ -85,6 +85,7 @@ func newEngine(deps controllerDeps, disco func(context.Context) (discovery.Disco
 	e.relook = tmc.NewRelook(tmc.RelookOptions{
 		Task: "determining the types to sync", Look: e.reconcileTypes, Settling: settling, Period: e.period, Retry: discoveryRetry,
 	})
+	e.autoscalers, e.scalersChanged = newAutoscalers(deps.dynamic, deps.clock), e.namespaceChanged
 	e.namespaces.inUse, e.namespaces.contentTypes = e.inUse, e.contentTypes
 	e.selection.changed = e.namespaceChanged
 	return e

@@ -258,7 +258,7 @@ func (p *pass) decide(ctx context.Context) error {
 }
 
 // transform computes what the copy should be, and how to get there with the fewest requests.
-func (p *pass) transform(context.Context) error {
+func (p *pass) transform(ctx context.Context) error {
 	if p.decision.Do != decide.Sync {
 		return nil
 	}
@@ -272,7 +272,7 @@ func (p *pass) transform(context.Context) error {
 		Key:                p.c.target.key,
 		Namespace:          p.c.downstreamNamespace(p.key),
 		Locator:            p.c.target.locate(p.key.Cluster, p.key.Namespace),
-		AutoscaledReplicas: p.down != nil && p.down.autoscaled,
+		AutoscaledReplicas: p.autoscaled(ctx),
 		Upsynced:           p.c.upsynced(),
 	})
 	if err != nil {
@@ -285,6 +285,17 @@ func (p *pass) transform(context.Context) error {
 		p.after = p.write.After
 	}
 	return err
+}
+
+// autoscaled reports whether an autoscaler of the cluster owns the replicas of the copy.
+func (p *pass) autoscaled(ctx context.Context) bool {
+	if p.down == nil || !p.down.autoscaled {
+		return false
+	}
+	if _, asked, _ := unstructured.NestedFieldNoCopy(p.upstream.Object, "spec", "replicas"); !asked {
+		return true // the user leaves them to anybody
+	}
+	return p.c.autoscalers.scale(ctx, p.down.Namespace, p.c.gvk, p.down.Name)
 }
 
 // unservedPatience is for how long a type may be missing downstream before users are told: a server that has just

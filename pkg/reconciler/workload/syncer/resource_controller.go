@@ -56,15 +56,18 @@ type ResourceController struct {
 	writer     *apply.Writer
 	namespaces *namespaces
 	selection  *selection
-	upsynced   func() []schema.GroupResource
-	records    *records
-	recovery   *tmc.Recovery
-	loop       *tmc.Loop[Key]
-	clock      clock.PassiveClock
-	metrics    *typeMetrics
-	tracing    *tmc.Tracing
-	kcp, phys  *tmc.Breaker
-	progress   *tmc.Watermark
+	// autoscalers know what is scaled in the cluster; scalersChanged hears that one has changed, or is gone, in a namespace.
+	autoscalers    *autoscalers
+	scalersChanged func(cluster logicalcluster.Name, namespace string)
+	upsynced       func() []schema.GroupResource
+	records        *records
+	recovery       *tmc.Recovery
+	loop           *tmc.Loop[Key]
+	clock          clock.PassiveClock
+	metrics        *typeMetrics
+	tracing        *tmc.Tracing
+	kcp, phys      *tmc.Breaker
+	progress       *tmc.Watermark
 	// origins are the traces that changes carried, until they are worked on.
 	origins tmc.Origins[Key]
 
@@ -100,14 +103,17 @@ type controllerDeps struct {
 	dynamic    dynamic.Interface
 	namespaces *namespaces
 	selection  *selection
-	clock      clock.PassiveClock
-	metrics    *Metrics
-	queues     workqueue.MetricsProvider
-	tracing    *tmc.Tracing
-	kcp, phys  *tmc.Breaker
-	recovery   *tmc.Recovery
-	progress   *tmc.Watermark
-	health     *tmc.Health
+	// autoscalers know what is scaled in the cluster; scalersChanged hears that one has changed, or is gone, in a namespace.
+	autoscalers    *autoscalers
+	scalersChanged func(cluster logicalcluster.Name, namespace string)
+	clock          clock.PassiveClock
+	metrics        *Metrics
+	queues         workqueue.MetricsProvider
+	tracing        *tmc.Tracing
+	kcp, phys      *tmc.Breaker
+	recovery       *tmc.Recovery
+	progress       *tmc.Watermark
+	health         *tmc.Health
 	// upsynced are the resources that the target may bring up.
 	upsynced func() []schema.GroupResource
 }
@@ -116,6 +122,7 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 	c := &ResourceController{
 		resourceType: rt, target: d.target, settings: d.settings, feed: d.feed,
 		writer: apply.NewWriter(d.dynamic, rt.gvr), namespaces: d.namespaces, selection: d.selection, upsynced: d.upsynced,
+		autoscalers: d.autoscalers, scalersChanged: d.scalersChanged,
 		records: newRecords(), clock: d.clock, metrics: d.metrics.forType(rt.gvr.GroupResource()), tracing: d.tracing,
 		kcp: d.kcp, phys: d.phys, recovery: d.recovery, progress: d.progress, since: d.clock.Now(), changed: make(chan struct{}, 1),
 	}
@@ -270,6 +277,16 @@ func (c *ResourceController) upstreamIn(cluster logicalcluster.Name, namespace s
 	return found
 }
 
+// noteScaler has what an autoscaler may have scaled looked at again, now that its copy is gone.
+func (c *ResourceController) noteScaler(obj any) {
+	if o, ok := lastSeen(obj); ok && c.gvr.GroupResource() == autoscalersGVR.GroupResource() {
+		c.autoscalers.forget(o.Namespace)
+		if key, ok := c.downstreamKey(o); ok {
+			c.scalersChanged(key.Cluster, key.Namespace)
+		}
+	}
+}
+
 // noteFinished remembers what a copy that was deleted last told, if it had run to its end.
 func (c *ResourceController) noteFinished(obj any) {
 	o, ok := lastSeen(obj)
@@ -341,7 +358,7 @@ func (c *ResourceController) downstreamHandler() cache.ResourceEventHandlerDetai
 		}
 		return handler
 	}
-	handler.DeleteFunc = func(obj any) { c.noteFinished(obj); enqueue(obj) }
+	handler.DeleteFunc = func(obj any) { c.noteFinished(obj); c.noteScaler(obj); enqueue(obj) }
 	return handler
 }
 
