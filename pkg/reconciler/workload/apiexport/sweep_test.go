@@ -68,7 +68,8 @@ func TestSweep(t *testing.T) {
 		for _, u := range list.Items {
 			names = append(names, u.GetName())
 		}
-		if slices.Sort(names); !slices.Equal(names, want) {
+		slices.Sort(names)
+		if !slices.Equal(names, want) {
 			t.Errorf("%s: there are %v, want %v", what, names, want)
 		}
 	}
