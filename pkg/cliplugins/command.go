@@ -43,9 +43,40 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newInit(flags, streams), newSync(flags, streams), newBind(flags, streams), newStatus(flags, streams),
-		newCordon(flags, streams), newUncordon(flags, streams), newDrain(flags, streams), newExplain(flags, streams), newVersion(streams),
+		newCordon(flags, streams), newUncordon(flags, streams), newDrain(flags, streams), newExplain(flags, streams), newVersion(streams), newOptions(streams),
 	)
+	root.SetUsageTemplate(usage)
 	return root
+}
+
+// usage is cobra's, less the flags that all commands have: a screen full, of which most users need none.
+const usage = `Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command]{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if or .IsAvailableCommand (eq .Name "help")}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{if and .HasParent .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsagesWrapped 120 | trimTrailingWhitespaces}}{{end}}
+
+"kubectl workload options" lists the flags of all commands, such as --context and --kubeconfig.{{if .HasAvailableSubCommands}}
+"{{.CommandPath}} [command] --help" tells more about a command.{{end}}
+`
+
+func newOptions(streams genericiooptions.IOStreams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "options",
+		Short: "List the flags that all commands have",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprint(streams.Out, "All commands take these flags, which mean what they mean for kubectl:\n\n", cmd.InheritedFlags().FlagUsagesWrapped(120))
+			return err
+		},
+	}
 }
 
 func newVersion(streams genericiooptions.IOStreams) *cobra.Command {

@@ -57,6 +57,7 @@ func newExplain(flags *genericclioptions.ConfigFlags, streams genericiooptions.I
 	addWorkspace(cmd, &path)
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "namespace of the object (default: that of the kubeconfig's current context)")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "json or yaml instead of a tree")
+	completeValues(cmd, "output", "json", "yaml")
 	return cmd
 }
 

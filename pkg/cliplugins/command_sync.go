@@ -81,6 +81,7 @@ func newSync(flags *genericclioptions.ConfigFlags, streams genericiooptions.IOSt
 	f.StringVarP(&o.Namespace, "namespace", "n", "", "namespace of the syncer in the physical cluster (default: a name made from the SyncTarget's)")
 	f.StringVar(&o.KCPNamespace, "kcp-namespace", "default", "namespace in kcp of the syncer's ServiceAccount and token")
 	f.StringVar(&o.Feed, "feed", o.Feed, "what the syncer syncs. assigned: what the workload manager assigns to the SyncTarget. workspace: all of the SyncTarget's workspace, without a manager")
+	completeValues(cmd, "feed", "assigned", "workspace")
 	f.StringSliceVar(&o.APIExports, "apiexports", nil, "APIExports whose types the SyncTarget accepts, as <workspace>:<name> (default: kubernetes, of the workspace that the SyncTarget API comes from)")
 	f.StringSliceVar(&o.Resources, "resources", nil, "types to sync, as <plural>.<group> (default: all of the APIExports)")
 	f.StringSliceVar(&o.ExportedResources, "exported-resources", nil, "types of the cluster itself, such as widgets.example.com, that tenants shall be offered")

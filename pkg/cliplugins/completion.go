@@ -58,3 +58,10 @@ func completeTargets(flags *genericclioptions.ConfigFlags, path *string) cobra.C
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+// completeValues offers the values of a flag.
+func completeValues(cmd *cobra.Command, flag string, values ...cobra.Completion) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // for a flag that there is not
+	}
+}

@@ -38,6 +38,8 @@ type sweeper struct {
 
 	// since is when a schema was first seen to be unused.
 	since map[types.UID]time.Time
+	// left: there are schemas that no export names. Workspaces are bound anew in their own time.
+	left bool
 }
 
 // sweepPeriod is how often it is looked for unused schemas although the export has not changed: bindings come and go.
@@ -47,8 +49,15 @@ const sweepPeriod = time.Hour
 func (s *sweeper) relook() *tmc.Relook {
 	return tmc.NewRelook(tmc.RelookOptions{
 		Task: "removing unused APIResourceSchemas", Look: s.sweep, Settling: []time.Duration{time.Second, s.grace + s.grace/4 + time.Second},
-		Period: func() time.Duration { return sweepPeriod }, Retry: againPeriod, Clock: s.clock,
+		Period: s.period, Retry: againPeriod, Clock: s.clock,
 	})
+}
+
+func (s *sweeper) period() time.Duration {
+	if s.left {
+		return min(s.grace+time.Second, sweepPeriod)
+	}
+	return sweepPeriod
 }
 
 // sweep looks at all schemas that were negotiated, and removes those that have been unused for long enough.
@@ -60,8 +69,15 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	if err != nil || len(ours) == 0 {
 		return err
 	}
-	used, err := s.used(ctx)
+	used, err := s.provider.namedSchemas(ctx)
 	if err != nil {
+		return err
+	}
+	if s.left = slices.ContainsFunc(ours, func(o metav1.PartialObjectMetadata) bool { return !used.Has(o.Name) }); !s.left {
+		clear(s.since)
+		return nil
+	}
+	if err := s.addBound(ctx, used); err != nil {
 		return err
 	}
 	due := unused(ours, used, s.since, s.clock.Now(), s.grace)
@@ -73,26 +89,22 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// used are the names of the schemas that exports name, and by which workspaces are bound.
-func (s *sweeper) used(ctx context.Context) (sets.Set[string], error) {
-	used, err := s.provider.namedSchemas(ctx)
-	if err != nil {
-		return nil, err
-	}
+// addBound adds the names of the schemas by which workspaces are bound.
+func (s *sweeper) addBound(ctx context.Context, used sets.Set[string]) error {
 	bindings, err := s.bindings(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("listing the APIBindings: %w", err)
+		return fmt.Errorf("listing the APIBindings: %w", err)
 	}
 	for i := range bindings {
 		var binding apisv1alpha2.APIBinding
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(bindings[i].Object, &binding); err != nil {
-			return nil, fmt.Errorf("reading APIBinding %s: %w", bindings[i].GetName(), err)
+			return fmt.Errorf("reading APIBinding %s: %w", bindings[i].GetName(), err)
 		}
 		for _, bound := range binding.Status.BoundResources {
 			used.Insert(bound.Schema.Name)
 		}
 	}
-	return used, nil
+	return nil
 }
 
 // unused are the schemas that have not been used for as long as the grace. Since remembers when that began.

@@ -92,6 +92,13 @@ func TestSweep(t *testing.T) {
 	sweep("its time begins anew", "bound", "elsewhere", "installed", "offered")
 	clock.Step(time.Hour)
 	sweep("and ends", "elsewhere", "installed", "offered")
+	if s.grace = time.Minute; s.period() > 2*time.Minute {
+		t.Errorf("nobody looks before %s whether a workspace is bound anew", s.period())
+	}
+	sweep("nothing is left", "elsewhere", "installed", "offered")
+	if s.period() != sweepPeriod {
+		t.Errorf("with nothing to remove it is looked every %s", s.period())
+	}
 	if err := client.Resource(exportsGVR).Delete(ctx, workloadv1alpha1.KubernetesExport, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
