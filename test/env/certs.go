@@ -87,7 +87,7 @@ func sign(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) 
 		return nil, err
 	}
 	template.SerialNumber = serial
-	template.NotBefore = time.Now().Add(-time.Hour)
+	template.NotBefore = time.Now().AddDate(0, 0, -2) // for programs whose clock is behind
 	template.NotAfter = time.Now().AddDate(1, 0, 0)
 	raw, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
 	if err != nil {

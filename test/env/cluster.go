@@ -44,6 +44,7 @@ type ClusterOption func(*clusterOptions)
 type clusterOptions struct {
 	nodes         int
 	apiServerArgs []string
+	auditPolicy   string
 }
 
 // WithNodes sets the number of nodes, which is two otherwise.
@@ -54,6 +55,11 @@ func WithNodes(count int) ClusterOption {
 // WithAPIServerArgs adds arguments to the command line of kube-apiserver.
 func WithAPIServerArgs(args ...string) ClusterOption {
 	return func(o *clusterOptions) { o.apiServerArgs = append(o.apiServerArgs, args...) }
+}
+
+// WithAudit has kube-apiserver write what the policy, in YAML, asks for to [Cluster.AuditLog].
+func WithAudit(policy string) ClusterOption {
+	return func(o *clusterOptions) { o.auditPolicy = policy }
 }
 
 // StartCluster starts a physical cluster and waits until its nodes are ready and pods can be made in the default namespace.
@@ -96,7 +102,15 @@ func (c *Cluster) start(ctx context.Context, options clusterOptions) error {
 	if c.Etcd, err = c.env.Start(ctx, c.etcdCommand()); err != nil {
 		return err
 	}
-	if c.APIServer, err = c.env.Start(ctx, c.apiServerCommand(options.apiServerArgs)); err != nil {
+	arguments := options.apiServerArgs
+	if options.auditPolicy != "" {
+		policy := c.file("audit-policy.yaml")
+		if err := os.WriteFile(policy, []byte(options.auditPolicy), 0o644); err != nil {
+			return err
+		}
+		arguments = append(arguments, "--audit-policy-file="+policy, "--audit-log-path="+c.AuditLog())
+	}
+	if c.APIServer, err = c.env.Start(ctx, c.apiServerCommand(arguments)); err != nil {
 		return err
 	}
 	starting, ctx := errgroup.WithContext(ctx)
@@ -125,6 +139,15 @@ func (c *Cluster) ServiceAccount(ctx context.Context, account ServiceAccount) (*
 // NewLink makes a link to the API server.
 func (c *Cluster) NewLink() (*Link, error) {
 	return c.env.newLink(address(c.ports.apiServer), false)
+}
+
+// AuditLog is the file that kube-apiserver writes audit events to, a line each, if the cluster was started with [WithAudit].
+func (c *Cluster) AuditLog() string { return c.file("audit.log") }
+
+// Compact has etcd forget all but the present state, so that nobody can go on from where a watch ended. What the API server
+// itself still remembers goes with its restart.
+func (c *Cluster) Compact(ctx context.Context) error {
+	return compact(ctx, &rest.Config{Host: "http://" + address(c.ports.etcd)})
 }
 
 // Kill ends all servers of the cluster with SIGKILL, which is how a cluster goes away for good.

@@ -32,6 +32,7 @@ type Env struct {
 	closed    bool
 	processes []*Process
 	links     []*Link
+	proxies   []*FaultProxy
 	taken     map[string]int // names of files, and how often each was asked for
 	kcp       *KCP
 	clusters  map[string]*Cluster
@@ -69,6 +70,9 @@ func New(options Options) (*Env, error) {
 // Dir is the directory of this Env, which Close removes. Callers may put files of their own there.
 func (e *Env) Dir() string { return e.dir }
 
+// Port claims a port on the loopback interface for a program, so that it can be started there again and again.
+func (e *Env) Port() (int, error) { return e.ports.claim() }
+
 // KCP is the kcp that was started last, or nil.
 func (e *Env) KCP() *KCP {
 	e.mu.Lock()
@@ -88,7 +92,7 @@ func (e *Env) Close() error {
 	e.mu.Lock()
 	alreadyClosed := e.closed
 	e.closed = true
-	processes, links := e.processes, e.links
+	processes, links, proxies := e.processes, e.links, e.proxies
 	e.mu.Unlock()
 	if alreadyClosed {
 		return nil
@@ -96,6 +100,9 @@ func (e *Env) Close() error {
 
 	for _, link := range links {
 		link.Close()
+	}
+	for _, proxy := range proxies {
+		proxy.close()
 	}
 	for _, process := range processes {
 		process.killForGood()

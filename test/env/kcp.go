@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -31,10 +32,11 @@ var Root = logicalcluster.NewPath("root")
 type KCP struct {
 	*Process
 
-	env   *Env
-	port  int
-	dir   string
-	admin *rest.Config
+	env      *Env
+	port     int
+	etcdPort int
+	dir      string
+	admin    *rest.Config
 }
 
 // KCPOption changes how a kcp is started.
@@ -92,8 +94,8 @@ func (e *Env) StartKCP(ctx context.Context, options ...KCPOption) (*KCP, error) 
 }
 
 func (k *KCP) start(ctx context.Context, executable string, extra []string) error {
-	var etcdClientPort, etcdPeerPort int
-	if err := k.env.ports.claimAll(&k.port, &etcdClientPort, &etcdPeerPort); err != nil {
+	var etcdPeerPort int
+	if err := k.env.ports.claimAll(&k.port, &k.etcdPort, &etcdPeerPort); err != nil {
 		return err
 	}
 	// kcp makes new tokens for its admin.kubeconfig at each start; this one outlives a restart.
@@ -109,7 +111,7 @@ func (k *KCP) start(ctx context.Context, executable string, extra []string) erro
 			"--root-directory=" + k.dir,
 			"--bind-address=127.0.0.1",
 			"--secure-port=" + strconv.Itoa(k.port),
-			"--embedded-etcd-client-port=" + strconv.Itoa(etcdClientPort),
+			"--embedded-etcd-client-port=" + strconv.Itoa(k.etcdPort),
 			"--embedded-etcd-peer-port=" + strconv.Itoa(etcdPeerPort),
 			"--embedded-etcd-wal-size-bytes=8000000", // keeps the seed small
 			"--token-auth-file=" + tokens,
@@ -219,6 +221,16 @@ func (k *KCP) ServiceAccount(ctx context.Context, path logicalcluster.Path, acco
 
 // NewLink makes a link to kcp. Its configs name it as a proxy, so that virtual workspaces are reached through it too.
 func (k *KCP) NewLink() (*Link, error) { return k.env.newLink(address(k.port), true) }
+
+// Compact has kcp's etcd forget all but the present state, so that nobody can go on from where a watch ended. What kcp itself
+// still remembers goes with its restart.
+func (k *KCP) Compact(ctx context.Context) error {
+	secrets := filepath.Join(k.dir, "etcd-server", "secrets")
+	return compact(ctx, &rest.Config{Host: "https://" + net.JoinHostPort("localhost", strconv.Itoa(k.etcdPort)), TLSClientConfig: rest.TLSClientConfig{
+		CAFile:   filepath.Join(secrets, "ca", "cert.pem"),
+		CertFile: filepath.Join(secrets, "client", "cert.pem"), KeyFile: filepath.Join(secrets, "client", "key.pem"),
+	}})
+}
 
 // Workspace is a workspace by both of its names.
 type Workspace struct {

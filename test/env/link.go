@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -27,6 +28,8 @@ type Link struct {
 	closed   bool
 	listener net.Listener  // nil while cut
 	flowing  chan struct{} // closed while bytes may pass
+	delay    time.Duration
+	through  *FaultProxy // nil for the straight way
 	passages map[*passage]struct{}
 }
 
@@ -82,7 +85,35 @@ func (l *Link) Hang() {
 	}
 }
 
-// Restore ends Cut and Hang. Bytes that Hang held back arrive.
+// Slow holds back what passes in either direction, each time for delay, until Restore.
+func (l *Link) Slow(delay time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delay = delay
+}
+
+// Forget lets no byte of the present connections pass any more, for good, and tells neither end: as a router does that lost its
+// state. New connections are not affected.
+func (l *Link) Forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := range l.passages {
+		p.forget()
+	}
+}
+
+// Through leads connections through a proxy that can answer in the server's place, until it is called with nil. Present ones
+// are reset, so that all take the new way.
+func (l *Link) Through(proxy *FaultProxy) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.through = proxy
+	for p := range l.passages {
+		p.reset()
+	}
+}
+
+// Restore ends Cut, Hang and Slow. Bytes that Hang held back arrive.
 func (l *Link) Restore() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,6 +123,7 @@ func (l *Link) Restore() error {
 	if !l.isFlowing() {
 		close(l.flowing)
 	}
+	l.delay = 0
 	if l.listener != nil {
 		return nil
 	}
@@ -146,7 +178,7 @@ func (l *Link) accept(listener net.Listener) {
 		if err != nil {
 			return // the listener was closed
 		}
-		p := &passage{client: client.(*net.TCPConn), wasReset: make(chan struct{})}
+		p := &passage{client: client.(*net.TCPConn), wasReset: make(chan struct{}), wasForgotten: make(chan struct{})}
 		if !l.admit(p, listener) {
 			p.reset()
 			return
@@ -183,7 +215,7 @@ func (l *Link) carry(p *passage) {
 	if err != nil {
 		return
 	}
-	conn, err := net.Dial("tcp", target)
+	conn, err := l.dial(target)
 	if err != nil {
 		return
 	}
@@ -195,6 +227,16 @@ func (l *Link) carry(p *passage) {
 	upward.Go(func() { l.copy(p, server, fromClient) })
 	l.copy(p, p.client, server)
 	upward.Wait()
+}
+
+func (l *Link) dial(target string) (net.Conn, error) {
+	l.mu.Lock()
+	through := l.through
+	l.mu.Unlock()
+	if through != nil {
+		return through.dial(target)
+	}
+	return net.Dial("tcp", target)
 }
 
 // destination reads and answers a CONNECT request, if the client begins with one. TLS begins otherwise.
@@ -237,13 +279,22 @@ func (l *Link) copy(p *passage, to *net.TCPConn, from io.Reader) {
 	}
 }
 
-// awaitFlow waits while the link hangs. It is false if the connection was reset meanwhile.
+// awaitFlow waits while the link hangs or is slow. It is false if the connection was reset meanwhile.
 func (l *Link) awaitFlow(p *passage) bool {
 	l.mu.Lock()
-	flowing := l.flowing
+	flowing, delay := l.flowing, l.delay
 	l.mu.Unlock()
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-p.wasReset:
+		}
+	}
 	select {
 	case <-p.wasReset:
+		return false
+	case <-p.wasForgotten:
+		<-p.wasReset
 		return false
 	default:
 	}
@@ -259,9 +310,21 @@ func (l *Link) awaitFlow(p *passage) bool {
 type passage struct {
 	client   *net.TCPConn
 	wasReset chan struct{}
+	// wasForgotten is closed when nothing shall pass any more.
+	wasForgotten chan struct{}
 
 	mu     sync.Mutex
 	server *net.TCPConn
+}
+
+func (p *passage) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.wasForgotten:
+	default:
+		close(p.wasForgotten)
+	}
 }
 
 // setServer is false if the passage was reset before.

@@ -207,3 +207,44 @@ func TestLinkConfig(t *testing.T) {
 		t.Errorf("config %v with proxy %v, %v", proxied, proxy, err)
 	}
 }
+
+func TestLinkSlow(t *testing.T) {
+	link := newEchoLink(t)
+	conn := dial(t, link)
+	link.Slow(2 * never)
+	if err := echo(conn, "hello", never); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v, want it to take longer", err)
+	}
+	if err := hear(conn, "hello", soon); err != nil {
+		t.Errorf("it never came: %v", err)
+	}
+	if err := link.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := echo(conn, "again", soon); err != nil {
+		t.Errorf("after Restore: %v", err)
+	}
+	if took := time.Since(began); took > 2*never {
+		t.Errorf("after Restore it took %s", took)
+	}
+}
+
+func TestLinkForgets(t *testing.T) {
+	link := newEchoLink(t)
+	before := dial(t, link)
+	if err := echo(before, "hello", soon); err != nil {
+		t.Fatal(err)
+	}
+	link.Forget()
+	if err := echo(before, "before", never); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a forgotten connection: %v, want silence", err)
+	}
+	if err := echo(dial(t, link), "new", soon); err != nil {
+		t.Errorf("a new connection: %v", err)
+	}
+	link.Cut()
+	if err := hear(before, "", soon); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a forgotten connection after Cut: %v, want a reset", err)
+	}
+}

@@ -89,10 +89,11 @@ func TestServersComeBack(t *testing.T) {
 	for _, server := range []struct {
 		name    string
 		process *env.Process
+		compact func(context.Context) error
 		config  *rest.Config
 	}{
-		{"kube-apiserver", e.Cluster("alpha").APIServer, e.Cluster("alpha").AdminConfig()},
-		{"kcp", e.KCP().Process, e.KCP().WorkspaceConfig(env.Root)},
+		{"kube-apiserver", e.Cluster("alpha").APIServer, e.Cluster("alpha").Compact, e.Cluster("alpha").AdminConfig()},
+		{"kcp", e.KCP().Process, e.KCP().Compact, e.KCP().WorkspaceConfig(env.Root)},
 	} {
 		t.Run(server.name, func(t *testing.T) {
 			client := clientFor(t, server.config)
@@ -106,6 +107,11 @@ func TestServersComeBack(t *testing.T) {
 			server.process.Resume()
 			env.Eventually(t, 20*time.Second, func() error { return get(t, client, name, 5*time.Second) })
 
+			version := versionOf(t, client)
+			create(t, client, name+"-2")
+			if err := server.compact(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			server.process.Kill()
 			if err := get(t, client, name, time.Second); err == nil {
 				t.Error("a killed server answered")
@@ -118,7 +124,34 @@ func TestServersComeBack(t *testing.T) {
 			if err := get(t, client, name, 10*time.Second); err != nil {
 				t.Errorf("after the restart: %v", err)
 			}
+			if err := watchFrom(t, client, version); !apierrors.IsResourceExpired(err) {
+				t.Errorf("a watch from before the compaction: %v, want that it has expired", err)
+			}
 		})
+	}
+}
+
+func versionOf(t *testing.T, client kubernetes.Interface) string {
+	t.Helper()
+	list, err := client.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.ResourceVersion
+}
+
+// watchFrom gives the error with which a watch from that version begins.
+func watchFrom(t *testing.T, client kubernetes.Interface, version string) error {
+	w, err := client.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{ResourceVersion: version})
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	select {
+	case event := <-w.ResultChan():
+		return apierrors.FromObject(event.Object)
+	case <-time.After(10 * time.Second):
+		return nil
 	}
 }
 
