@@ -29,6 +29,11 @@ test: ## Run all tests, those on real servers included. ARGS="-phase unit", ARGS
 	@go build -o bin/test-runner ./hack/test
 	@exec bin/test-runner $(ARGS)
 
+.PHONY: chaos
+chaos: ## Break everything for 20 minutes; nothing may be lost. SEED=7: that script again. DURATION=5m. REPORT=file.json.
+	@CHAOS_DURATION=$(or $(DURATION),20m) CHAOS_SEED=$(SEED) CHAOS_REPORT=$(abspath $(or $(REPORT),bin/chaos.json)) \
+		go test ./test/chaos -count=1 -v -timeout=6h -run '$(or $(RUN),.)'
+
 .PHONY: bench
 bench: ## Measure speed and scale; writes docs/benchmarks.md. QUICK=1: three minutes, nothing kept. ARGS="-help": what there is.
 	@go build -o bin/ ./test/bench
