@@ -86,7 +86,7 @@ func image(thing Thing) string   { return fmt.Sprintf("example.com/main:%d", thi
 func Spoiled(kind Kind) map[string]any {
 	switch kind {
 	case ConfigMap:
-		return map[string]any{"data": map[string]any{"value": "spoiled", "more": "spoiled"}}
+		return map[string]any{"data": map[string]any{"value": "spoiled"}}
 	case Secret:
 		return map[string]any{"data": map[string]any{"value": base64.StdEncoding.EncodeToString([]byte("spoiled"))}}
 	case Service:

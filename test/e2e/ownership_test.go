@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -346,6 +347,29 @@ func TestA13DriftIsCorrected(t *testing.T) {
 	tn.down.Delete("Namespace", "", namespace)
 	tn.copyOf("ConfigMap", "settings", all(asWanted, isNot(first), isNot(second)))
 	tn.up.Eventually("ConfigMap", "web", "settings", tn.saysNothing)
+
+	// A port in the place of ours: beside ours the server does not accept it, as two need names.
+	tn.up.Create(`{apiVersion: v1, kind: Service, metadata: {name: web, namespace: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}`)
+	service := tn.copyOf("Service", "web", nil)
+	tn.down.Merge("Service", namespace, "web", `spec: {ports: [{port: 81}]}`)
+	tn.copyOf("Service", "web", all(hasPorts(80), has(service.GetUID(), "metadata", "uid")))
+	tn.up.Eventually("Service", "web", "web", tn.saysNothing)
+}
+
+// hasPorts checks the ports of a Service.
+func hasPorts(want ...int64) func(*unstructured.Unstructured) error {
+	return func(u *unstructured.Unstructured) error {
+		ports, _, _ := unstructured.NestedSlice(u.Object, "spec", "ports")
+		var got []int64
+		for _, p := range ports {
+			number, _, _ := unstructured.NestedInt64(p.(map[string]any), "port")
+			got = append(got, number)
+		}
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("Service %s has ports %v, want %v", u.GetName(), got, want)
+		}
+		return nil
+	}
 }
 
 // isNot checks that the object is another one of that name.

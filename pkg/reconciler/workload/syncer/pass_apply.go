@@ -128,11 +128,29 @@ func (p *pass) createCopy(ctx context.Context) error {
 func (p *pass) updateCopy(ctx context.Context) error {
 	p.acting(ctx, "Updating the copy", p.write.Why)
 	updated, err := p.c.writer.Update(ctx, p.desired, p.down.UID, p.down.applied)
+	if tmc.CategoryOf(err) == tmc.Validation {
+		updated, err = p.displace(ctx, err)
+	}
 	if tmc.CategoryOf(err) == tmc.Immutable && p.mayRecreate() {
 		p.record.remaking = true
 		return p.deleteCopy(ctx, "Deleting the copy to make it anew", err.Error())
 	}
 	return p.wroteCopy(ctx, "update", updated, err)
+}
+
+// displace takes away what others have put beside our items, when the server refuses both together. Where nobody has, it stays
+// with what the server said.
+func (p *pass) displace(ctx context.Context, refused error) (*unstructured.Unstructured, error) {
+	copied, err := p.down.decode(p.c.gvk)
+	if err != nil {
+		return nil, err
+	}
+	field, crowded := transform.Crowded(p.desired, copied)
+	if !crowded {
+		return nil, refused
+	}
+	p.acting(ctx, "Displacing what others have put into the copy", "the server accepts only one or the other in "+field)
+	return p.c.writer.Displace(ctx, p.desired, p.down.UID)
 }
 
 // wroteCopy remembers what the server answered to a write downstream.

@@ -62,6 +62,22 @@ func (w *Writer) Update(ctx context.Context, desired *unstructured.Unstructured,
 	})
 }
 
+// Displace is an Update after which the lists of desired hold its items and no others. It is for what a server refuses because of
+// items that others have put beside ours.
+func (w *Writer) Displace(ctx context.Context, desired *unstructured.Unstructured, uid types.UID) (*unstructured.Unstructured, error) {
+	body := withUID(desired, uid)
+	body["metadata"] = map[string]any{"uid": string(uid)}
+	data, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encoding: %w", err)
+	}
+	_, err = w.client.Namespace(desired.GetNamespace()).Patch(ctx, desired.GetName(), types.MergePatchType, data, metav1.PatchOptions{FieldManager: workloadv1alpha1.FieldManager})
+	if err != nil {
+		return nil, err
+	}
+	return w.Update(ctx, desired, uid, false)
+}
+
 // withUID is a shallow copy of the object that demands that UID of what it is applied to.
 func withUID(desired *unstructured.Unstructured, uid types.UID) map[string]any {
 	body := make(map[string]any, len(desired.Object))
