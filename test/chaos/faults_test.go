@@ -205,7 +205,17 @@ func (s *stage) server(name string) (*env.Process, func(context.Context) error) 
 func killServer(_ context.Context, s *stage, where string, _ time.Duration) (func(context.Context) error, error) {
 	process, _ := s.server(where)
 	process.Kill()
-	return process.Restart, nil
+	return func(ctx context.Context) error { return s.restart(ctx, where) }, nil
+}
+
+// restart starts a server again, and what simulates the nodes of a cluster: that is no part of what is tested.
+func (s *stage) restart(ctx context.Context, where string) error {
+	process, _ := s.server(where)
+	err := process.Restart(ctx)
+	if name, cluster := strings.CutPrefix(where, "cluster "); err == nil && cluster {
+		err = s.targets[name].cluster.Kwok.Restart(ctx)
+	}
+	return err
 }
 
 // compactServer has etcd forget, and the server with it: whoever watches has to list again.
@@ -213,7 +223,7 @@ func compactServer(ctx context.Context, s *stage, where string, _ time.Duration)
 	process, compact := s.server(where)
 	_ = compact(ctx) // the server may be down for another reason; then the restart alone has to do
 	process.Kill()
-	return process.Restart, nil
+	return func(ctx context.Context) error { return s.restart(ctx, where) }, nil
 }
 
 // rotateToken makes a syncer's tokens worthless; new ones come later.

@@ -44,7 +44,8 @@ type Copied struct {
 	Thing    Thing
 	Misfit   string
 	Deleting bool
-	Replicas int64
+	// Replicas that it wants and that are available, for a Deployment.
+	Replicas, Available int64
 }
 
 // Expected is what the picture has to be.
@@ -123,18 +124,18 @@ func (o Original) judge(thing Thing, uid string, home Home, kind Kind) (complain
 			complain("is claimed by %s: %t, want %t", target, claimed, home.Has(target))
 		}
 	}
-	if kind == Deployment && (o.Stale || o.Available != replicas(thing) || o.Replicas != replicas(thing)) {
-		complain("wants %d replicas and its status says %d (stale: %t), want %d", o.Replicas, o.Available, o.Stale, replicas(thing))
+	if kind == Deployment && (o.Stale || o.Replicas != replicas(thing)) {
+		complain("wants %d replicas, want %d (status is stale: %t)", o.Replicas, replicas(thing), o.Stale)
 	}
 	return complaints
 }
 
-func judgeCopies(slot Slot, thing Thing, home Home, _ Original, got Picture) (complaints []string) {
+func judgeCopies(slot Slot, thing Thing, home Home, original Original, got Picture) (complaints []string) {
 	complain := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
-	sum := int64(0)
+	sum, available := int64(0), int64(0)
 	for _, target := range Targets {
 		copied, there := got.Down[target][slot]
-		sum += copied.Replicas
+		sum, available = sum+copied.Replicas, available+copied.Available
 		switch {
 		case !home.Has(target):
 		case !there:
@@ -145,8 +146,14 @@ func judgeCopies(slot Slot, thing Thing, home Home, _ Original, got Picture) (co
 			complain("its copy on %s is %+v, want %+v %s", target, copied.Thing, thing, copied.Misfit)
 		}
 	}
-	if slot.Kind == Deployment && len(complaints) == 0 && sum != replicas(thing) {
+	if slot.Kind != Deployment || len(complaints) > 0 {
+		return complaints
+	}
+	if sum != replicas(thing) {
 		complain("its copies want %d replicas, it wants %d", sum, replicas(thing))
+	}
+	if available != sum || original.Available != available {
+		complain("its status says that %d replicas are available, its copies' that %d are, of %d", original.Available, available, sum)
 	}
 	return complaints
 }

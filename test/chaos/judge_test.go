@@ -28,8 +28,8 @@ func allIsWell() (Expected, Picture) {
 			web:      {Thing: Thing{2, 3}, UID: "w", On: map[string]string{"east": "Sync", "west": "Sync"}, Claims: []string{"west", "east"}, Replicas: 2, Available: 2},
 		},
 		Down: map[string]map[Slot]Copied{
-			"east": {settings: {Thing: Thing{1, 4}}, web: {Thing: Thing{2, 3}, Replicas: 1}},
-			"west": {web: {Thing: Thing{2, 3}, Replicas: 1}},
+			"east": {settings: {Thing: Thing{1, 4}}, web: {Thing: Thing{2, 3}, Replicas: 1, Available: 1}},
+			"west": {web: {Thing: Thing{2, 3}, Replicas: 1, Available: 1}},
 		},
 		Namespaces: map[string][]int{"east": {0, 1}, "west": {1, 2}},
 		Unready:    map[string]string{},
@@ -72,13 +72,14 @@ func TestJudge(t *testing.T) {
 		"it is assigned elsewhere too": {up(settings, func(o *Original) { o.On["west"] = "Sync" }), "assigned to west: true"},
 		"it is not claimed":            {up(settings, func(o *Original) { o.Claims = nil }), "claimed by east: false"},
 		"it is claimed by another":     {up(settings, func(o *Original) { o.Claims = []string{"east", "west"} }), "claimed by west: true"},
-		"the status did not come home": {up(web, func(o *Original) { o.Available = 1 }), "status says 1"},
+		"the status did not come home": {up(web, func(o *Original) { o.Available = 1 }), "status says that 1"},
 		"the status is stale":          {up(web, func(o *Original) { o.Stale = true }), "stale"},
 		"there is no copy":             {func(_ *Expected, p *Picture) { delete(p.Down["west"], web) }, "no copy on west"},
 		"a copy is old":                {down("east", settings, func(c *Copied) { c.Thing.Value = 3 }), "its copy on east"},
 		"a copy is of one before":      {down("east", web, func(c *Copied) { c.Thing.Incarnation = 1 }), "its copy on east"},
 		"a copy is spoiled":            {down("east", settings, func(c *Copied) { c.Misfit = "spoiled" }), "spoiled"},
 		"a copy is being deleted":      {down("east", settings, func(c *Copied) { c.Deleting = true }), "being deleted"},
+		"the cluster does not run it":  {down("east", web, func(c *Copied) { c.Available = 0 }), "copies' that 1 are"},
 		"replicas run twice":           {down("east", web, func(c *Copied) { c.Replicas = 2 }), "want 3 replicas"},
 		"a copy is left behind": {func(_ *Expected, p *Picture) {
 			p.Down["west"][settings] = Copied{Thing: Thing{1, 4}}

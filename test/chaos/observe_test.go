@@ -133,7 +133,8 @@ func (s *stage) pictureDown(ctx context.Context, t *target, p *Picture) error {
 				continue
 			}
 			wanted, _, _ := unstructured.NestedInt64(u.Object, "spec", "replicas")
-			copies[Slot{workspace, kind, u.GetName()}] = Copied{Thing: thing, Misfit: text(misfit), Deleting: u.GetDeletionTimestamp() != nil, Replicas: wanted}
+			available, _, _ := unstructured.NestedInt64(u.Object, "status", "availableReplicas")
+			copies[Slot{workspace, kind, u.GetName()}] = Copied{Thing: thing, Misfit: text(misfit), Deleting: u.GetDeletionTimestamp() != nil, Replicas: wanted, Available: available}
 		}
 	}
 	list, err := t.down.Resource(namespaces).List(ctx, marked)

@@ -35,6 +35,8 @@ type show struct {
 	history  *History
 	audit    *audit
 	strange  *strangers
+	intruder *intruder
+	intrude  func() // ends it
 	report   *Report
 	began    time.Time
 	first    map[string]Footprint
@@ -144,6 +146,13 @@ func (s *show) place(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.report.Judged.Strangers = len(s.strange.before)
+	if s.intruder, err = newIntruder(t.Context(), s.stage, s.script.Seed); err != nil {
+		t.Fatal(err)
+	}
+	intruding, end := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	ended.Go(func() { s.intruder.run(intruding) })
+	s.intrude = func() { end(); ended.Wait() }
 	s.first = s.footprints(t)
 }
 
@@ -193,8 +202,12 @@ func (s *show) converge(t *testing.T, round Round, report RoundReport, calm time
 		report.Acts[act.Verb]++
 	}
 	var complaints []string
-	for {
+	for told := 0; ; {
 		complaints = s.look(t.Context(), model)
+		if waited := time.Since(calm); len(complaints) > 0 && waited > time.Duration(told+1)*30*time.Second {
+			told++
+			fmt.Fprintf(os.Stderr, "chaos: %s after %s: %d complaints, such as\n  %s\n", report.Name, waited.Round(time.Second), len(complaints), some(complaints, 4))
+		}
 		if len(complaints) == 0 || time.Since(calm) > bound || t.Context().Err() != nil {
 			break
 		}
@@ -210,6 +223,9 @@ func (s *show) converge(t *testing.T, round Round, report RoundReport, calm time
 	}
 	complaints = append(append(append(complaints, judged...), s.cast.complaints...), s.alive()...)
 	s.cast.complaints = nil
+	if s.intruder != nil {
+		complaints = append(complaints, s.intruder.take()...)
+	}
 	report.Complaints = complaints
 	s.report.Rounds = append(s.report.Rounds, report)
 	t.Logf("%s converged after %s", report.Name, report.Converged.Round(100*time.Millisecond))
@@ -280,6 +296,10 @@ func (s *show) footprints(t *testing.T) map[string]Footprint {
 // tell prints the table and keeps the report.
 func (s *show) tell(t *testing.T) {
 	r := s.report
+	if s.intruder != nil {
+		s.intrude()
+		r.Judged.HostileAttempts, r.Judged.HostileRefused = s.intruder.tried, s.intruder.refused
+	}
 	r.Took = time.Since(s.began)
 	for _, auditor := range s.audit.auditors {
 		r.Judged.Writes += auditor.Writes

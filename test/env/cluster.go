@@ -264,6 +264,7 @@ func (c *Cluster) controllerManagerCommand() Command {
 			"--service-account-private-key-file="+c.file("service-accounts.key"),
 			"--root-ca-file="+c.file("ca.crt"),
 			"--use-service-account-credentials=true",
+			"--node-monitor-grace-period=1h", // simulated nodes are never ill, also when nobody could hear them for a while
 			"--service-cluster-ip-range=10.96.0.0/16",
 		),
 		Dir:          c.dir,

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/test/e2e/hostile"
 )
 
 // A hostile syncer has the right credentials, and objects of its own. Whatever else it sends is refused with the reason,
@@ -19,58 +20,14 @@ func TestA47HostileSyncer(t *testing.T) {
 	c, own := s.east.client(t), s.east.url("syncer")+string(s.tenant.Cluster)
 	object := own + "/apis/apps/v1/namespaces/web/deployments/prey"
 	before := s.tenant.get(deployments, "web", "prey")
-	stateOf, west := workloadv1alpha1.StateLabel, s.west.key
 
-	for _, tc := range []struct {
-		what, path, patch string
-		code              int
-		says              string
-	}{
-		{"the spec", "", `{spec: {replicas: 99}}`, 403, "spec"},
-		{"the spec, beside a status", "/status", `{status: {replicas: 1}, spec: {replicas: 99}}`, 403, "spec"},
-		{"data", "", `{data: {a: b}}`, 403, "data"},
-		{"a label", "", `{metadata: {labels: {app: evil}}}`, 403, "app"},
-		{"another target's state", "", `{metadata: {labels: {` + stateOf(west) + `: ""}}}`, 403, "label"},
-		{"taking another target's state away", "", `{metadata: {labels: {` + stateOf(west) + `: null}}}`, 403, "label"},
-		{"all labels", "", `{metadata: {labels: null}}`, 200, ""},
-		{"its own state, when nobody asked it to leave", "", `{metadata: {labels: {` + stateOf(s.east.key) + `: null}}}`, 403, "state label"},
-		{"its own state as another one", "", `{metadata: {labels: {` + stateOf(s.east.key) + `: Upsync}}}`, 403, "label"},
-		{"a user's annotation", "", `{metadata: {annotations: {note: evil}}}`, 403, "note"},
-		{"another target's status", "", `{metadata: {annotations: {` + workloadv1alpha1.StatusAnnotation(west) + `: "{}"}}}`, 403, "annotation"},
-		{"another target's request to leave", "", `{metadata: {annotations: {` + workloadv1alpha1.DeletionAnnotation(west) + `: "2030-01-01T00:00:00Z"}}}`, 403, "annotation"},
-		{"its own request to leave", "", `{metadata: {annotations: {` + workloadv1alpha1.DeletionAnnotation(s.east.key) + `: "2030-01-01T00:00:00Z"}}}`, 403, "may not set"},
-		{"its own spec-diff", "", `{metadata: {annotations: {` + workloadv1alpha1.SpecDiffAnnotation(s.east.key) + `: "[]"}}}`, 403, "may not set"},
-		{"its own soft finalizer", "", `{metadata: {annotations: {` + workloadv1alpha1.SoftFinalizersAnnotation(s.east.key) + `: evil}}}`, 403, "annotation"},
-		{"a policy", "", `{metadata: {annotations: {` + workloadv1alpha1.RemovalPolicyAnnotation + `: Orphan}}}`, 403, "annotation"},
-		{"the workspace", "", `{metadata: {annotations: {kcp.io/cluster: root}}}`, 403, "annotation"},
-		{"a finalizer", "", `{metadata: {finalizers: [evil.example.com/x]}}`, 403, "finalizer"},
-		{"another target's claim", "", `{metadata: {finalizers: [` + workloadv1alpha1.SyncerFinalizer(west) + `]}}`, 403, "finalizer"},
-		{"an owner", "", `{metadata: {ownerReferences: []}}`, 403, "ownerReferences"},
-		{"a deletion", "", `{metadata: {deletionTimestamp: "2030-01-01T00:00:00Z"}}`, 403, "deletionTimestamp"},
-		{"another name", "", `{metadata: {name: other}}`, 403, "name"},
-		{"managed fields", "", `{metadata: {managedFields: []}}`, 403, "managedFields"},
-		{"the status past its path", "", `{status: {replicas: 1}}`, 403, "own path"},
-		{"metadata past the status", "/status", `{metadata: {annotations: {` + workloadv1alpha1.ConditionsAnnotation(s.east.key) + `: "[]"}}}`, 403, "only the status"},
-		{"a status that is none", "/status", `{status: 5}`, 400, "status"},
-		{"a status that fills the object", "/status", `{status: {evil: ` + strings.Repeat("x", 70<<10) + `}}`, 413, "larger"},
-		{"conditions that fill the object", "", `{metadata: {annotations: {` + workloadv1alpha1.ConditionsAnnotation(s.east.key) + `: ` + strings.Repeat("x", 5<<10) + `}}}`, 413, "larger"},
-		{"a version that is not the object's", "", `{metadata: {resourceVersion: "1", finalizers: [` + workloadv1alpha1.SyncerFinalizer(s.east.key) + `]}}`, 409, "modified"},
-		{"another object", "", `{metadata: {uid: other, finalizers: [` + workloadv1alpha1.SyncerFinalizer(s.east.key) + `]}}`, 409, "UID"},
-		{"a subresource", "/scale", `{spec: {replicas: 99}}`, 403, "scale"},
-	} {
-		if r := c.patch(object+tc.path, tc.patch); r.code != tc.code || !strings.Contains(r.body, tc.says) {
-			t.Errorf("%s: answered %d %s", tc.what, r.code, r.body)
+	for _, p := range hostile.Patches(s.east.key, s.west.key) {
+		if r := c.patch(object+p.Path, p.Patch); r.code != p.Code || !strings.Contains(r.body, p.Says) {
+			t.Errorf("%s: answered %d %s", p.What, r.code, r.body)
 		}
 	}
 	const jsonPatch = "application/json-patch+json"
-	for what, patch := range map[string]string{
-		"another path":    `[{"op":"add","path":"/spec/replicas","value":99}]`,
-		"behind a status": `[{"op":"add","path":"/status","value":{}},{"op":"add","path":"/metadata/labels/evil","value":"x"}]`,
-		"a move":          `[{"op":"move","from":"/spec","path":"/status"}]`,
-		"a copy":          `[{"op":"copy","from":"/metadata","path":"/status"}]`,
-		"a question":      `[{"op":"test","path":"/metadata/labels/` + strings.ReplaceAll(stateOf(west), "/", "~1") + `","value":"Sync"},{"op":"add","path":"/status","value":{}}]`,
-		"nothing":         `[]`,
-	} {
+	for what, patch := range hostile.JSONPatches(s.west.key) {
 		if r := c.do(http.MethodPatch, object+"/status", jsonPatch, patch); r.code != 403 {
 			t.Errorf("a JSON Patch of %s is answered %d %s", what, r.code, r.body)
 		}
@@ -131,7 +88,7 @@ func (s *stage) selectors(t *testing.T, c *client) {
 	}
 	for _, version := range []string{"0", "1", "999999999999"} {
 		r := c.get(all + "resourceVersionMatch=NotOlderThan&resourceVersion=" + version)
-		s.judgeLeaks(t, attempt{path: "a list at " + version}, r)
+		s.judgeLeaks(t, hostile.Attempt{Path: "a list at " + version}, r)
 	}
 }
 

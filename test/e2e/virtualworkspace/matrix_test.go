@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kcp-dev/workload-syncer/test/e2e/hostile"
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
@@ -92,71 +93,16 @@ func (x *workspace) add(namespace, name, labels, value string) {
 	x.create(deployments, `{apiVersion: apps/v1, kind: Deployment, metadata: `+metadata+`, spec: {replicas: 3, selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: x}}, spec: {containers: [{name: c, image: nginx}]}}}}`)
 }
 
-// attempt is one request of the matrix.
-type attempt struct {
-	method, path, contentType, body string
-}
-
-func (a attempt) String() string { return a.method + " " + a.path + " " + a.contentType }
-
-// attempts are every verb at every path that means something, or might be taken for it.
-func (s *stage) attempts() []attempt {
-	const hostile = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"for-east","labels":{"evil":"true"}},"spec":{"replicas":99},"data":{"evil":"true"}}`
-	writes := []attempt{
-		{method: "POST", contentType: "application/json", body: hostile},
-		{method: "PUT", contentType: "application/json", body: hostile},
-		{method: "PATCH", contentType: mergePatch, body: hostile},
-		{method: "PATCH", contentType: "application/strategic-merge-patch+json", body: hostile},
-		{method: "PATCH", contentType: "application/apply-patch+yaml", body: hostile},
-		{method: "PATCH", contentType: "application/json-patch+json", body: `[{"op":"add","path":"/metadata/labels/evil","value":"true"}]`},
-		{method: "DELETE"},
-		{method: "OPTIONS"},
-		{method: "HEAD"},
-		{method: "CONNECT"},
-		{method: "TRACE"},
-	}
-	var all []attempt
-	for _, path := range s.paths() {
-		all = append(all, attempt{method: "GET", path: path}, attempt{method: "GET", path: path + "?watch=true&timeoutSeconds=1"})
-		for _, write := range writes {
-			write.path = path
-			all = append(all, write)
-		}
-	}
-	return all
-}
-
-func (s *stage) paths() []string {
-	var paths []string
-	for _, cluster := range []string{"*", string(s.tenant.Cluster), string(s.stranger.Cluster), string(s.home.Cluster), "nonexistent"} {
-		for _, below := range []string{
-			"", "/", "/api", "/apis", "/version", "/metrics", "/healthz", "/debug/pprof/", "/openapi/v2", "/logs",
-			"/apis/apis.kcp.io/v1alpha1/apibindings", "/apis/core.kcp.io/v1alpha1/logicalclusters/cluster",
-			"/apis/tenancy.kcp.io/v1alpha1/workspaces", "/apis/workload.kcp.io/v1alpha1/synctargets/west",
-			"/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "/apis/authentication.k8s.io/v1/tokenreviews",
-			"/api/v1/watch/secrets", "/api/v1/namespaces/web/pods/x/exec", "/api/v1/namespaces/web/pods", "/api/v1/nodes",
-			"/api/v1/namespaces", "/api/v1/namespaces/web", "/api/v1/namespaces/hidden", "/api/v1/namespaces/web/finalize", "/api/v1/namespaces/web/status",
-			"/api/v1/events", "/api/v1/namespaces/web/events", "/api/v1/namespaces/default/serviceaccounts/default/token",
-			"/apis/rbac.authorization.k8s.io/v1/clusterroles", "/apis/rbac.authorization.k8s.io/v1/namespaces/web/roles",
-		} {
-			paths = append(paths, cluster+below)
-		}
-		for _, resource := range []string{"/api/v1/%ssecrets", "/api/v1/%sconfigmaps", "/apis/apps/v1/%sdeployments"} {
-			paths = append(paths, cluster+fmt.Sprintf(resource, ""), cluster+fmt.Sprintf(resource, "namespaces/web/"), cluster+fmt.Sprintf(resource, "namespaces/hidden/"))
-			for _, name := range []string{"for-east", "for-west", "for-none", "missing"} {
-				object := cluster + fmt.Sprintf(resource, "namespaces/web/") + "/" + name
-				paths = append(paths, object, object+"/status", object+"/scale", object+"/proxy/x")
-			}
-		}
-	}
-	return paths
+// attempts are every verb at every path in the workspaces of the stage.
+func (s *stage) attempts() []hostile.Attempt {
+	return hostile.Attempts([]string{"for-east", "for-west", "for-none", "missing"}, "*", string(s.tenant.Cluster), string(s.stranger.Cluster), string(s.home.Cluster), "nonexistent")
 }
 
 // reads says what the target itself may read: its own objects, and what types there are.
-func (s *stage) reads(a attempt) bool {
-	path, query, _ := strings.Cut(a.path, "?")
+func (s *stage) reads(a hostile.Attempt) bool {
+	path, query, _ := strings.Cut(a.Path, "?")
 	cluster, below, _ := strings.Cut(path, "/")
-	if a.method != "GET" || strings.HasSuffix(below, "/") || below == "" {
+	if a.Method != "GET" || strings.HasSuffix(below, "/") || below == "" {
 		return false
 	}
 	switch below {
@@ -210,19 +156,19 @@ func TestA47Matrix(t *testing.T) {
 				group.SetLimit(8)
 				for _, a := range s.attempts() {
 					group.Go(func() error {
-						r := c.do(a.method, base+a.path, a.contentType, a.body, role.headers...)
+						r := c.do(a.Method, base+a.Path, a.ContentType, a.Body, role.headers...)
 						for range 20 { // on a busy machine kcp says now and then that it cannot answer
 							if r.code != http.StatusServiceUnavailable && r.code != http.StatusTooManyRequests {
 								break
 							}
-							r = c.do(a.method, base+a.path, a.contentType, a.body, role.headers...)
+							r = c.do(a.Method, base+a.Path, a.ContentType, a.Body, role.headers...)
 						}
 						switch {
 						case role.own && view == "syncer":
 							s.judgeOwn(t, a, r)
 						case role.own:
 							s.judgeLeaks(t, a, r)
-							if a.method != "GET" && r.code < 400 {
+							if a.Method != "GET" && r.code < 400 {
 								t.Errorf("%s is answered %d", a, r.code)
 							}
 						case !slices.Contains(role.codes, r.code) && r.code != http.StatusForbidden: // a path that is none is refused to all who bring a token
@@ -253,10 +199,10 @@ func forged(token string) string {
 	return token[:at] + other + token[at+1:]
 }
 
-func (s *stage) judgeOwn(t *testing.T, a attempt, r reply) {
+func (s *stage) judgeOwn(t *testing.T, a hostile.Attempt, r reply) {
 	s.judgeLeaks(t, a, r)
 	readable := s.reads(a)
-	path, _, _ := strings.Cut(a.path, "?")
+	path, _, _ := strings.Cut(a.Path, "?")
 	cluster, _, _ := strings.Cut(path, "/")
 	switch {
 	case readable && cluster == string(s.home.Cluster) && (r.code == http.StatusOK || r.code == http.StatusForbidden): // bound, with nothing for the target
@@ -268,9 +214,9 @@ func (s *stage) judgeOwn(t *testing.T, a attempt, r reply) {
 }
 
 // judgeLeaks looks for what belongs to others, wherever it may stand.
-func (s *stage) judgeLeaks(t *testing.T, a attempt, r reply) {
+func (s *stage) judgeLeaks(t *testing.T, a hostile.Attempt, r reply) {
 	for _, secret := range []string{secretOfWest, noteOfWest, secretOfNobody, s.west.key, s.foreignEast.key, "managedFields", `"hidden"`} {
-		if strings.Contains(r.body, secret) && (secret != `"hidden"` || !strings.Contains(a.path, "/hidden")) {
+		if strings.Contains(r.body, secret) && (secret != `"hidden"` || !strings.Contains(a.Path, "/hidden")) {
 			t.Errorf("%s shows %q:\n%s", a, secret, r.body)
 		}
 	}
