@@ -204,12 +204,14 @@ func (s *stage) server(name string) (*env.Process, func(context.Context) error) 
 
 func killServer(_ context.Context, s *stage, where string, _ time.Duration) (func(context.Context) error, error) {
 	process, _ := s.server(where)
+	s.supervisor.expect(where)
 	process.Kill()
 	return func(ctx context.Context) error { return s.restart(ctx, where) }, nil
 }
 
 // restart starts a server again, and what simulates the nodes of a cluster: that is no part of what is tested.
 func (s *stage) restart(ctx context.Context, where string) error {
+	defer s.supervisor.restarted(where)
 	process, _ := s.server(where)
 	err := process.Restart(ctx)
 	if name, cluster := strings.CutPrefix(where, "cluster "); err == nil && cluster {
@@ -222,6 +224,7 @@ func (s *stage) restart(ctx context.Context, where string) error {
 func compactServer(ctx context.Context, s *stage, where string, _ time.Duration) (func(context.Context) error, error) {
 	process, compact := s.server(where)
 	_ = compact(ctx) // the server may be down for another reason; then the restart alone has to do
+	s.supervisor.expect(where)
 	process.Kill()
 	return func(ctx context.Context) error { return s.restart(ctx, where) }, nil
 }

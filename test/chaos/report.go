@@ -20,6 +20,8 @@ type Report struct {
 	// Programs by name: what they took at the beginning and after each round.
 	Programs map[string][]Footprint `json:"programs"`
 	Judged   Judged                 `json:"judged"`
+	// ServersDied are kcp and API servers that ended though nobody had killed them, and how often.
+	ServersDied map[string]int `json:"serversDied,omitempty"`
 }
 
 // RoundReport is what came of a round.
@@ -89,6 +91,9 @@ func (r *Report) Table(w io.Writer) {
 	j := r.Judged
 	fmt.Fprintf(w, "\nJudged: %d writes of syncers, %d deletions of copies (%d by name only) and %d of namespaces, %d strangers' objects, %d hostile attempts (%d refused)\n",
 		j.Writes, j.Deletes, j.DeletesByName, j.NamespaceDeletes, j.Strangers, j.HostileAttempts, j.HostileRefused)
+	for _, server := range sortedKeys(r.ServersDied) {
+		fmt.Fprintf(w, "By itself, without being killed, %s ended %d times\n", server, r.ServersDied[server])
+	}
 	fmt.Fprintf(w, "Injected: %d answers in a server's place, %d writes rejected by a webhook\n", j.ProxyAnswers, j.Rejections)
 }
 

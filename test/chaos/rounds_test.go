@@ -307,6 +307,7 @@ func (s *show) tell(t *testing.T) {
 		r.Judged.DeletesByName += auditor.ByName
 		r.Judged.NamespaceDeletes += auditor.NamespaceDeletes
 	}
+	r.ServersDied = s.stage.supervisor.deaths()
 	r.Judged.Rejections = int(s.stage.webhook.asked.Load())
 	for _, proxy := range s.stage.proxies {
 		r.Judged.ProxyAnswers += int(proxy.Hits())

@@ -74,6 +74,7 @@ type stage struct {
 	proxies         map[string]*env.FaultProxy
 	programs        map[string]*program
 	webhook         *rejecting
+	supervisor      *supervisor
 }
 
 // workspace is a team's.
@@ -121,6 +122,7 @@ func newStage(ctx context.Context, e *env.Env, size Size, skewable bool) (*stage
 		env: e, kcp: e.KCP(), targets: map[string]*target{},
 		links: map[string]*env.Link{}, proxies: map[string]*env.FaultProxy{}, programs: map[string]*program{},
 	}
+	s.supervisor = newSupervisor(s)
 	var err error
 	if s.compute, err = dynamic.NewForConfig(s.kcp.WorkspaceConfig(provider)); err != nil {
 		return nil, err
@@ -157,8 +159,11 @@ func newStage(ctx context.Context, e *env.Env, size Size, skewable bool) (*stage
 		return nil, err
 	}
 	tell("the teams' workspaces")
-	err = s.see(ctx)
-	return s, err
+	if err := s.see(ctx); err != nil {
+		return nil, err
+	}
+	go s.supervisor.run(context.Background()) // for as long as there are servers: until the process ends
+	return s, nil
 }
 
 // progress tells what was set up, and how long it took.
