@@ -102,7 +102,7 @@ func (s *stage) attempts() []hostile.Attempt {
 func (s *stage) reads(a hostile.Attempt) bool {
 	path, query, _ := strings.Cut(a.Path, "?")
 	cluster, below, _ := strings.Cut(path, "/")
-	if a.Method != "GET" || strings.HasSuffix(below, "/") || below == "" {
+	if a.Method != http.MethodGet || strings.HasSuffix(below, "/") || below == "" {
 		return false
 	}
 	switch below {
@@ -168,7 +168,7 @@ func TestA47Matrix(t *testing.T) {
 							s.judgeOwn(t, a, r)
 						case role.own:
 							s.judgeLeaks(t, a, r)
-							if a.Method != "GET" && r.code < 400 {
+							if a.Method != http.MethodGet && r.code < 400 {
 								t.Errorf("%s is answered %d", a, r.code)
 							}
 						case !slices.Contains(role.codes, r.code) && r.code != http.StatusForbidden: // a path that is none is refused to all who bring a token
