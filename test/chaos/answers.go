@@ -9,7 +9,7 @@ import (
 )
 
 // judgeAnswer tells what is wrong with the answer to a hostile attempt; empty if nothing. In its own view a syncer may read; nothing
-// that it tries is a write that it may send, and nothing that it is shown holds what is another's.
+// that it tries is a write that it may send, and nothing that it is shown holds what is another's. An answer may repeat what was asked.
 func judgeAnswer(a hostile.Attempt, ours bool, code int, body string, secrets []string) string {
 	succeeded := code < http.StatusBadRequest
 	switch {
@@ -19,7 +19,7 @@ func judgeAnswer(a hostile.Attempt, ours bool, code int, body string, secrets []
 		return fmt.Sprintf("HOSTILE: %s is answered %d", a, code)
 	}
 	for _, secret := range secrets {
-		if strings.Contains(body, secret) {
+		if strings.Contains(body, secret) && !strings.Contains(a.Body+a.Path, secret) {
 			return fmt.Sprintf("HOSTILE: the answer to %s holds %q", a, secret)
 		}
 	}

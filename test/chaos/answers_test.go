@@ -21,6 +21,7 @@ func TestJudgeAnswer(t *testing.T) {
 		"a read of its own":           {get, true, 200, "mine", ""},
 		"a read that shows another's": {get, true, 200, "the secret is here", "holds"},
 		"a refusal that tells it":     {get, true, 404, "no secret here", "holds"},
+		"a refusal that repeats it":   {hostile.Attempt{Method: "PATCH", Body: "secret: null"}, true, 403, "not secret", ""},
 		"a read in another's view":    {get, false, 200, "", "another target's view"},
 		"a refused read there":        {get, false, 403, "", ""},
 		"a server that is away":       {patch, true, 503, "", ""},

@@ -48,14 +48,15 @@ func (x *supervisor) run(ctx context.Context) {
 	for until(ctx, time.Now().Add(300*time.Millisecond)) {
 		for _, server := range servers {
 			if x.hasDied(server) {
-				fmt.Fprintf(os.Stderr, "chaos: %s has ended by itself and is started again\n", server)
-				_ = x.stage.restart(ctx, server) // if it does not start, the judge has something to say
+				if err := x.stage.restart(ctx, server); err == nil { // else all is over, or the judge has something to say
+					x.count(server)
+				}
 			}
 		}
 	}
 }
 
-// hasDied notes that a server ended and nobody had killed it. It is expected to be down then until it is started again.
+// hasDied tells that a server ended and nobody had killed it. It is expected to be down then until it is started again.
 func (x *supervisor) hasDied(server string) bool {
 	process, _ := x.stage.server(server)
 	x.mu.Lock()
@@ -69,6 +70,12 @@ func (x *supervisor) hasDied(server string) bool {
 		return false
 	}
 	x.expected[server]++
-	x.died[server]++
 	return true
+}
+
+func (x *supervisor) count(server string) {
+	fmt.Fprintf(os.Stderr, "chaos: %s had ended by itself and was started again\n", server)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.died[server]++
 }
