@@ -212,14 +212,14 @@ func (s *show) converge(t *testing.T, round Round, report RoundReport, calm time
 			told++
 			fmt.Fprintf(os.Stderr, "chaos: %s after %s: %d complaints, such as\n  %s\n", report.Name, waited.Round(time.Second), len(complaints), some(complaints, 4))
 		}
-		if len(complaints) == 0 || time.Since(calm) > bound || t.Context().Err() != nil {
+		if len(complaints) == 0 || time.Since(calm) > s.bound(round) || t.Context().Err() != nil {
 			break
 		}
 		until(t.Context(), time.Now().Add(time.Second))
 	}
 	report.Converged = time.Since(calm)
 	if len(complaints) > 0 {
-		complaints = append([]string{fmt.Sprintf("both sides have not come together within %s:", bound)}, complaints...)
+		complaints = append([]string{fmt.Sprintf("both sides have not come together within %s:", s.bound(round))}, complaints...)
 	}
 	judged, err := s.audit.judge()
 	if err != nil {
@@ -244,6 +244,14 @@ func (s *show) converge(t *testing.T, round Round, report RoundReport, calm time
 		return // a long run goes on: the next round may tell more
 	}
 	s.history.Settle(model)
+}
+
+// bound is how long that may take. All at once takes longer.
+func (s *show) bound(round Round) time.Duration {
+	if round.Number == 0 {
+		return 2 * bound
+	}
+	return bound
 }
 
 // look takes a picture and judges it. What cannot be asked is a complaint too.
