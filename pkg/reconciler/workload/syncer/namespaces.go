@@ -36,8 +36,10 @@ type namespaces struct {
 	// hasSynced: all namespaces that existed at the start have been observed.
 	hasSynced cache.InformerSynced
 	checks    workqueue.TypedRateLimitingInterface[string]
-	making    singleflight.Group
-	metrics   *Metrics
+	// failures is how long to wait after checks that came to nothing because a server was away.
+	failures workqueue.TypedRateLimiter[string]
+	making   singleflight.Group
+	metrics  *Metrics
 
 	watchErrors *watchErrors
 
@@ -77,6 +79,7 @@ func newNamespaces(d namespacesDeps) (*namespaces, error) {
 		checks: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](max(d.settings.Load().namespaceCleanDelay, time.Second), 5*time.Minute),
 			workqueue.TypedRateLimitingQueueConfig[string]{}),
+		failures: workqueue.NewTypedItemExponentialFailureRateLimiter[string](time.Second, longestUncertainty),
 		names:    map[workloadv1alpha1.NamespaceLocator]string{},
 		locators: map[string]workloadv1alpha1.NamespaceLocator{},
 	}
@@ -247,14 +250,19 @@ func (n *namespaces) checkNext(ctx context.Context) bool {
 	case ctx.Err() != nil:
 	case err != nil:
 		klog.FromContext(ctx).Error(err, "Checking a namespace for removal", "downstreamNamespace", name)
-		n.checks.AddRateLimited(name)
+		n.checks.AddAfter(name, n.failures.When(name))
 	case again:
+		n.failures.Forget(name)
 		n.checks.AddRateLimited(name)
 	default:
+		n.failures.Forget(name)
 		n.checks.Forget(name)
 	}
 	return true
 }
+
+// longestUncertainty is the longest wait after a failed check. A namespace that holds something else is looked at less often.
+const longestUncertainty = 30 * time.Second
 
 // check removes the namespace if nothing needs it; again asks for another look later.
 func (n *namespaces) check(ctx context.Context, name string) (again bool, err error) {

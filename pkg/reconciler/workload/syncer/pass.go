@@ -86,6 +86,7 @@ func (p *pass) run(ctx context.Context) error {
 			p.record.quarantine = nil // not before it is told
 			err = cmp.Or(err, reportErr)
 		}
+		p.noteClean(err)
 	}
 	end(err)
 	return err
@@ -365,10 +366,11 @@ func (p *pass) clean() bool {
 		p.observed.Upstream.Claimed && !p.upStale() && p.after == 0
 }
 
-// noteClean remembers the versions at which nothing was left to do.
-func (p *pass) noteClean() {
+// noteClean remembers the versions at which nothing was left to do. After a failure something is: a status that did not come home
+// leaves both sides as they were.
+func (p *pass) noteClean(err error) {
 	p.record.cleanUp, p.record.cleanDown = "", ""
-	if p.clean() && p.down != nil {
+	if err == nil && p.clean() && p.down != nil {
 		p.record.cleanUp, p.record.cleanDown = p.up.ResourceVersion, p.down.ResourceVersion
 		p.noteLag()
 	}

@@ -151,7 +151,6 @@ func problemOf(err error) *problem {
 
 // report tells the user, and releases what is to be released. It runs after failures too.
 func (p *pass) report(ctx context.Context) error {
-	defer p.noteClean()
 	if p.up == nil {
 		p.touchNamespace()
 		return nil
