@@ -235,10 +235,13 @@ func (p *program) ask(ctx context.Context, path string) (string, error) {
 	return string(raw), err
 }
 
-// byteForByte is an object as the server wrote it, but for the version.
+// byteForByte is an object as the server wrote it, but for the version, and for what a kcp notes on objects for itself, now and then.
 func byteForByte(u *unstructured.Unstructured) string {
 	u = u.DeepCopy()
 	u.SetResourceVersion("")
+	annotations := u.GetAnnotations()
+	delete(annotations, "kcp.io/original-api-version")
+	u.SetAnnotations(annotations)
 	raw, _ := json.Marshal(u.Object) // what came as JSON goes as JSON
 	return string(raw)
 }
