@@ -238,7 +238,8 @@ func (s *show) converge(t *testing.T, round Round, report RoundReport, calm time
 		for _, program := range s.stage.programs {
 			t.Logf("the end of the log of the %s:\n%s", program.name, program.Tail(40))
 		}
-		if s.failures++; !s.long || s.failures >= enough {
+		s.failures++
+		if !s.long || s.failures >= enough {
 			t.FailNow()
 		}
 		return // a long run goes on: the next round may tell more
