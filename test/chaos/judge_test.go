@@ -89,9 +89,12 @@ func TestJudge(t *testing.T) {
 			delete(p.Up, settings)
 		}, "no business on east"},
 		"a namespace is left over": {func(_ *Expected, p *Picture) { p.Namespaces["east"] = []int{0, 1, 2} }, "still has a namespace for workspace 2"},
-		"a namespace is missing":   {func(_ *Expected, p *Picture) { p.Namespaces["west"] = []int{2} }, "no namespace for workspace 1"},
-		"something is nobody's":    {func(_ *Expected, p *Picture) { p.Unknown = []string{"x"} }, "no copy of anything"},
-		"a target is not ready":    {func(_ *Expected, p *Picture) { p.Unready["east"] = "silent" }, "silent"},
+		"the cluster is not done with a namespace": {func(_ *Expected, p *Picture) {
+			p.Namespaces["east"], p.Occupied = []int{0, 1, 2}, map[string][]int{"east": {2}}
+		}, ""},
+		"a namespace is missing": {func(_ *Expected, p *Picture) { p.Namespaces["west"] = []int{2} }, "no namespace for workspace 1"},
+		"something is nobody's":  {func(_ *Expected, p *Picture) { p.Unknown = []string{"x"} }, "no copy of anything"},
+		"a target is not ready":  {func(_ *Expected, p *Picture) { p.Unready["east"] = "silent" }, "silent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, got := allIsWell()

@@ -24,7 +24,7 @@ import (
 
 // picture takes one of all servers.
 func (s *stage) picture(ctx context.Context) (Picture, error) {
-	p := Picture{Up: map[Slot]Original{}, Down: map[string]map[Slot]Copied{}, Namespaces: map[string][]int{}, Unready: map[string]string{}}
+	p := Picture{Up: map[Slot]Original{}, Down: map[string]map[Slot]Copied{}, Namespaces: map[string][]int{}, Occupied: map[string][]int{}, Unready: map[string]string{}}
 	if err := s.pictureUp(ctx, &p); err != nil {
 		return p, err
 	}
@@ -135,6 +135,15 @@ func (s *stage) pictureDown(ctx context.Context, t *target, p *Picture) error {
 			wanted, _, _ := unstructured.NestedInt64(u.Object, "spec", "replicas")
 			available, _, _ := unstructured.NestedInt64(u.Object, "status", "availableReplicas")
 			copies[Slot{workspace, kind, u.GetName()}] = Copied{Thing: thing, Misfit: text(misfit), Deleting: u.GetDeletionTimestamp() != nil, Replicas: wanted, Available: available}
+		}
+	}
+	derived, err := t.typed.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for i := range derived.Items {
+		if workspace, ours := t.workspaceOf[derived.Items[i].Namespace]; ours {
+			p.Occupied[t.name] = append(p.Occupied[t.name], workspace)
 		}
 	}
 	list, err := t.down.Resource(namespaces).List(ctx, marked)
