@@ -225,13 +225,13 @@ func (s *stage) start(ctx context.Context, name, pkg string, flags, args, enviro
 
 // startManager starts the manager with the virtual workspaces, and gives the authority of its certificate.
 func (s *stage) startManager(ctx context.Context, flags []string) (authority string, err error) {
-	account, err := s.kcp.ServiceAccount(ctx, provider, env.ServiceAccount{Namespace: "default", Name: "workload-manager"})
+	account, err := s.kcp.User(ctx, provider, nil)
 	if err != nil {
 		return "", err
 	}
 	for _, role := range []string{"content", "manager"} {
 		binding := parse(fmt.Sprintf(`{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: manager-%[1]s},
-			roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "workload.kcp.io:%[1]s"}, subjects: [{kind: ServiceAccount, namespace: default, name: workload-manager}]}`, role))
+			roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "workload.kcp.io:%[1]s"}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %[2]s}]}`, role, env.KCPUser))
 		if _, err := s.compute.Resource(rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings")).Create(ctx, binding, metav1.CreateOptions{}); err != nil {
 			return "", err
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // supervisor starts servers again that end by themselves, as whoever runs them would. They are not what is tested: a kcp v0.28.1
-// now and then ends with "concurrent map writes", when a ServiceAccount writes through an APIExport's virtual workspace.
+// now and then ends with "concurrent map writes", when a ServiceAccount works through an APIExport's virtual workspace.
 type supervisor struct {
 	stage *stage
 

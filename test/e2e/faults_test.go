@@ -86,7 +86,7 @@ func refuse(code int, reason metav1.StatusReason, when func(*http.Request) bool)
 // now and then a request meets one of several faults.
 func nowAndThen(faults ...fault) fault {
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		return rand.IntN(4) == 0 && faults[rand.IntN(len(faults))](w, r)
+		return rand.IntN(8) == 0 && faults[rand.IntN(len(faults))](w, r)
 	}
 }
 

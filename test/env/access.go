@@ -87,7 +87,8 @@ func CreateServiceAccount(ctx context.Context, admin *rest.Config, account Servi
 	if err := createAccount(ctx, client, account); err != nil {
 		return nil, wrap(err)
 	}
-	if err := grantRules(ctx, client, account); err != nil {
+	subject := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}
+	if err := grantRules(ctx, client, account.Namespace+":"+account.Name, account.Rules, subject); err != nil {
 		return nil, wrap(err)
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To[int64](24 * 60 * 60)}}
@@ -118,9 +119,9 @@ func createAccount(ctx context.Context, client kubernetes.Interface, account Ser
 	return nil
 }
 
-func grantRules(ctx context.Context, client kubernetes.Interface, account ServiceAccount) error {
-	name := account.Namespace + ":" + account.Name
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: account.Rules}
+// grantRules makes a ClusterRole and a ClusterRoleBinding of that name. A role that exists gets the new rules.
+func grantRules(ctx context.Context, client kubernetes.Interface, name string, rules []rbacv1.PolicyRule, subject rbacv1.Subject) error {
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}
 	_, err := client.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		_, err = client.RbacV1().ClusterRoles().Update(ctx, role, metav1.UpdateOptions{})
@@ -131,7 +132,7 @@ func grantRules(ctx context.Context, client kubernetes.Interface, account Servic
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}},
+		Subjects:   []rbacv1.Subject{subject},
 	}
 	_, err = client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {

@@ -122,7 +122,7 @@ func (p *Provider) Binary(t *testing.T, program string) string {
 	return Must(p.Env.Build(context.Background(), "./cmd/"+program))(t)
 }
 
-// ManagerAccount is a ServiceAccount of the provider's workspace with the roles for a manager, and no other.
+// ManagerAccount is a user with the roles for a manager in the provider's workspace, and no other.
 func (p *Provider) ManagerAccount(t *testing.T) *rest.Config {
 	t.Helper()
 	var rules []rbacv1.PolicyRule
@@ -136,7 +136,7 @@ func (p *Provider) ManagerAccount(t *testing.T) *rest.Config {
 		}
 		rules = append(rules, role.Rules...)
 	}
-	account := Must(p.KCP.ServiceAccount(t.Context(), p.Path, env.ServiceAccount{Namespace: "default", Name: "manager", Rules: rules}))(t)
+	account := Must(p.KCP.User(t.Context(), p.Path, rules))(t)
 	account.Host = p.KCP.AdminConfig().Host
 	return account
 }

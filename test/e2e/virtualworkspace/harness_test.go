@@ -141,15 +141,15 @@ var upsynced = []string{"pods", "endpoints", "endpointslices.discovery.k8s.io", 
 
 var serving = regexp.MustCompile(`"Serving" server="([-\w]+)" address="([^"]+)"`)
 
-// manager is a ServiceAccount of the provider with the roles that the manager is documented to need, and nothing else.
+// manager is a user with the roles in the provider that the manager is documented to need, and nothing else.
 func (w *world) manager(t testing.TB) *rest.Config {
 	t.Helper()
-	config := must(w.kcp.ServiceAccount(context.Background(), w.provider, env.ServiceAccount{Namespace: "default", Name: "workload-manager"}))(t)
+	config := must(w.kcp.User(context.Background(), w.provider, nil))(t)
 	provider := must(dynamic.NewForConfig(w.kcp.WorkspaceConfig(w.provider)))(t)
 	for _, role := range []string{"content", "manager"} {
 		u := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal(fmt.Appendf(nil, `{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: manager-%s},
-		  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "workload.kcp.io:%s"}, subjects: [{kind: ServiceAccount, namespace: default, name: workload-manager}]}`, role, role), &u.Object); err != nil {
+		  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "workload.kcp.io:%s"}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %s}]}`, role, role, env.KCPUser), &u.Object); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := provider.Resource(clusterRoleBindings).Create(context.Background(), u, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
