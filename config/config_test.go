@@ -157,7 +157,7 @@ func TestDefaults(t *testing.T) {
 		given: `{"spec":{"tolerations":[{"key":"a"}],"topologySpreadConstraints":[{"topologyKey":"b"}],"antiAffinity":{"required":[{"placementSelector":{}}]}}}`,
 		want: `{"spec":{"antiAffinity":{"required":[{"placementSelector":{},"topologyKey":"scheduling.kcp.io/target"}]},
 			"locationResource":{"group":"workload.kcp.io","resource":"synctargets","version":"v1alpha1"},
-			"locationSelectors":[{}],"movePolicy":"StartFirst","strategy":"OneToAny","tolerations":[{"key":"a","operator":"Equal"}],
+			"locationSelectors":[{}],"moveFailurePolicy":"RollBack","movePolicy":"StartFirst","strategy":"OneToAny","tolerations":[{"key":"a","operator":"Equal"}],
 			"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"b","whenUnsatisfiable":"DoNotSchedule"}]}}`,
 	}} {
 		t.Run(test.name, func(t *testing.T) {
