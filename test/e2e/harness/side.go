@@ -26,7 +26,7 @@ import (
 )
 
 // Soon is how long anything may take on a busy machine before a test gives up on it.
-const Soon = 60 * time.Second
+const Soon = 2 * time.Minute
 
 // Side is one API server, or one workspace of kcp, as a test sees it: with all rights, past the syncer's own links.
 type Side struct {
