@@ -63,7 +63,6 @@ func TestFleetByItsCommands(t *testing.T) {
 	}
 	deniesEverythingElse(t, syncers["east"])
 	keepsToItsImports(t, syncers["east"], "east")
-	offersItsOwnType(t, "east")
 	if _, err := client(t, syncers["east"].kcp).Resource(corev1.SchemeGroupVersion.WithResource("secrets")).List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("the Secrets of the SyncTarget's workspace: got %v, want it forbidden", err)
 	}
@@ -96,6 +95,7 @@ func TestFleetByItsCommands(t *testing.T) {
 	do("evicting", "status", "--workspace", fleetProvider)
 	nowhereElse(t, do, to)
 	do(from+" open again", "uncordon", from, "--workspace", fleetProvider)
+	offersItsOwnType(t, "east") // last: without another kubectl workload sync, no syncer may bring the type down
 }
 
 // offersItsOwnType has a cluster offer a type of its own to tenants: all of it by the account that the command made.
