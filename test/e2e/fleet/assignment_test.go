@@ -153,6 +153,25 @@ func TestA45TeamsJustApply(t *testing.T) {
 	other := teams[1]
 	other.Merge(deploymentKind, "web", "hello", fmt.Sprintf(`metadata: {labels: {%s: null}}`, workloadv1alpha1.StateLabel(one.Key)))
 	other.Eventually(deploymentKind, "web", "hello", harness.All(onlyOn(one), harness.Has(1, "status", "availableReplicas")))
+
+	// Its pods are seen in the workspace when the team asks for them, and as long as the target may bring them up.
+	other.Merge(deploymentKind, "web", "hello", podsComeUp)
+	harness.Eventually(t, func() error { return seesPods(other, 1) })
+	targets.Merge(harness.SyncTargetKind, "", "one", `{spec: {upsyncedResources: [endpoints]}}`)
+	harness.Eventually(t, func() error { return seesPods(other, 0) })
+	other.Eventually(deploymentKind, "web", "hello", harness.Has(1, "status", "availableReplicas"))
+}
+
+// podsComeUp is the patch that has a workload's pods come up.
+const podsComeUp = `{metadata: {annotations: {` + workloadv1alpha1.UpsyncDerivedResourcesAnnotation + `: pods}}}`
+
+// seesPods checks how many pods a team sees.
+func seesPods(team *harness.Workspace, want int) error {
+	list, err := team.Of("Pod", "web").List(team.T.Context(), metav1.ListOptions{})
+	if err == nil && len(list.Items) != want {
+		err = fmt.Errorf("%d pods are seen instead of %d", len(list.Items), want)
+	}
+	return err
 }
 
 // Work leaves a cluster that is emptied when it is ready on another one, so that all the time it runs somewhere, and its
@@ -251,6 +270,8 @@ func TestA31DeletedTargetReleasesItsObjects(t *testing.T) {
 		team.Eventually(deploymentKind, "web", "doomed", harness.All(onlyOn(lost), harness.Has(1, "status", "availableReplicas")))
 		team.Eventually("ConfigMap", "web", "settings", onlyOn(lost))
 	}
+	teams[1].Merge(deploymentKind, "web", "hello", podsComeUp)
+	harness.Eventually(t, func() error { return seesPods(teams[1], 1) })
 	syncer.Kill()
 	teams[0].Delete(deploymentKind, "web", "doomed")
 	harness.Remains(t, 2*time.Second, func() error {
@@ -264,6 +285,7 @@ func TestA31DeletedTargetReleasesItsObjects(t *testing.T) {
 		team.Eventually("ConfigMap", "web", "settings", onlyOn())
 		team.Eventually("Namespace", "", "web", onlyOn())
 	}
+	harness.Eventually(t, func() error { return seesPods(teams[1], 0) })
 }
 
 // A workload that runs on two targets is split between them from the first moment on, tells what both report as one, and is

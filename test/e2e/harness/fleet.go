@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -32,6 +33,22 @@ type Provider struct {
 	Path logicalcluster.Path
 	// Manager runs for all tests of the package; nil for a provider of a test's own.
 	manager *env.Process
+	// views is where the manager serves the targets' virtual workspaces; nil where it serves none.
+	views *views
+}
+
+// views is where syncers see what is assigned to their targets.
+type views struct {
+	cert *env.ServerCertificate
+	port int
+}
+
+// flags are those of the manager that serves the views and tells the SyncTargets where.
+func (v *views) flags() []string {
+	return []string{
+		fmt.Sprintf("--virtual-workspace-url=https://127.0.0.1:%d", v.port), fmt.Sprintf("--virtual-workspace-port=%d", v.port),
+		"--virtual-workspace-cert-file=" + v.cert.CertFile, "--virtual-workspace-key-file=" + v.cert.KeyFile,
+	}
 }
 
 // shared is the provider that all tests of the package use.
@@ -60,7 +77,8 @@ func Shared(t *testing.T) *Provider {
 	shared.Lock()
 	defer shared.Unlock()
 	if p.manager == nil {
-		p.manager = Must(p.Env.Start(context.Background(), p.ManagerCommand(t)))(t)
+		p.views = &views{cert: Must(p.Env.NewServerCertificate("views"))(t), port: Must(p.Env.Port())(t)}
+		p.manager = Must(p.Env.Start(context.Background(), p.ManagerCommand(t, p.views.flags()...)))(t)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -260,19 +278,37 @@ func (tg *Target) StartSyncer(flags ...string) *Program {
 	return s
 }
 
-// SyncerCommand is how StartSyncer starts it, for tests that start it in another way.
+// SyncerCommand is how StartSyncer starts it, for tests that start it in another way. The syncer may do nothing in kcp but serve
+// its SyncTarget, and sees objects through the virtual workspaces that the shared manager serves. A provider of a test's own has
+// none: there it is an admin, and reads the APIExport's.
 func (tg *Target) SyncerCommand(flags ...string) env.Command {
 	tg.T.Helper()
 	p := tg.Workspace.Provider
 	args := []string{
-		"--kcp-kubeconfig=" + Must(p.Env.Kubeconfig(p.KCP.AdminConfig()))(tg.T),
 		"--cluster-kubeconfig=" + Must(p.Env.Kubeconfig(tg.Cluster.AdminConfig()))(tg.T),
-		"--sync-target-workspace=" + tg.Workspace.Path.String(), "--sync-target-name=" + tg.Name,
-		"--feed=assigned", "--feed-urls=" + p.VirtualWorkspace(tg.T, config.KubernetesExport),
+		"--sync-target-workspace=" + tg.Workspace.Path.String(), "--sync-target-name=" + tg.Name, "--feed=assigned",
 		"--bind-address=127.0.0.1", "--metrics-port=0", "--health-port=0",
 		"--leader-elect=false", "--heartbeat-period=1s", "--namespace-clean-delay=1s", "--orphan-grace-period=3s", "-v=2",
 	}
+	if p.views != nil {
+		args = append(args, "--kcp-kubeconfig="+Must(p.Env.Kubeconfig(tg.account()))(tg.T))
+	} else {
+		args = append(args, "--kcp-kubeconfig="+Must(p.Env.Kubeconfig(p.KCP.AdminConfig()))(tg.T), "--feed-urls="+p.VirtualWorkspace(tg.T, config.KubernetesExport))
+	}
 	return env.Command{Name: "syncer-" + tg.Name, Path: p.Binary(tg.T, "workload-syncer"), Args: append(args, flags...)}
+}
+
+// account is a ServiceAccount with the rights that kubectl workload sync gives a syncer, and trust in the manager's server.
+func (tg *Target) account() *rest.Config {
+	tg.T.Helper()
+	p := tg.Workspace.Provider
+	account := Must(p.KCP.ServiceAccount(tg.T.Context(), tg.Workspace.Path, env.ServiceAccount{Namespace: "default", Name: "syncer-" + tg.Name, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{workloadv1alpha1.GroupName}, Resources: []string{"synctargets"}, ResourceNames: []string{tg.Name}, Verbs: []string{"get", "list", "watch", "sync"}},
+		{APIGroups: []string{workloadv1alpha1.GroupName}, Resources: []string{"synctargets/status"}, ResourceNames: []string{tg.Name}, Verbs: []string{"patch"}},
+		{APIGroups: []string{"apiresource.kcp.io"}, Resources: []string{"apiresourceimports"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}},
+	}}))(tg.T)
+	account.CAData = slices.Concat(account.CAData, p.views.cert.CA)
+	return account
 }
 
 // VirtualWorkspace is the URL at which an export shows the objects of all workspaces that are bound to it. There has to be one.

@@ -56,6 +56,75 @@ func (b *bringing) prepare() {
 	b.tenant.create(gadgets, `{apiVersion: example.com/v1, kind: Gadget, metadata: {name: taken, namespace: web}, spec: {owner: tenant}}`)
 }
 
+// summarizes: an object's own rules say which fields the target reports, and whether they become the object's.
+func (b *bringing) summarizes(west *target) {
+	t := b.t
+	t.Helper()
+	rules := func(text string) string { return workloadv1alpha1.SummarizingAnnotation + ": '" + text + "'" }
+	b.tenant.create(services, `{apiVersion: v1, kind: Service, metadata: {name: ruled, namespace: web, labels: `+labels(b.east)+`, annotations: {`+
+		rules(`[{"fieldPath":"status","promoteToUpstream":true},{"fieldPath":"spec.clusterIP","promoteToUpstream":true}]`)+`}}, spec: {selector: {app: shown}, ports: [{port: 80}]}}`)
+	b.tenant.create(deployments, `{apiVersion: apps/v1, kind: Deployment, metadata: {name: ruled, namespace: web, labels: `+labels(b.east)+`, annotations: {`+
+		rules(`[{"fieldPath":"status"}]`)+`}}, spec: {replicas: 1, selector: {matchLabels: {app: ruled}}, template: {metadata: {labels: {app: ruled}}, spec: {containers: [{name: c, image: nginx}]}}}}`)
+	view := func(u *unstructured.Unstructured) map[string]any {
+		return must(workloadv1alpha1.ReadSyncerView(u.GetAnnotations()[workloadv1alpha1.SyncerViewAnnotation(b.east.key)]))(t)
+	}
+	promoted := func() error {
+		u := b.tenant.get(services, "web", "ruled")
+		address, _, _ := unstructured.NestedString(u.Object, "spec", "clusterIP")
+		if said := view(u); address == "" || said["spec.clusterIP"] != workloadv1alpha1.PromotedField || said["status"] != workloadv1alpha1.PromotedField {
+			return fmt.Errorf("the Service has the address %q, and the view is %v", address, said)
+		}
+		return nil
+	}
+	env.Eventually(t, soon, promoted)
+	env.Eventually(t, soon, func() error {
+		u := b.tenant.get(deployments, "web", "ruled")
+		ready, _, _ := unstructured.NestedInt64(view(u), "status", "readyReplicas")
+		if own, _, _ := unstructured.NestedMap(u.Object, "status"); ready != 1 || len(own) > 0 {
+			return fmt.Errorf("the view is %v, the object's own status %v", view(u), own)
+		}
+		return nil
+	})
+
+	// With another target nothing is the object's; when that has gone, everything is again.
+	state := workloadv1alpha1.StateLabel(west.key)
+	b.tenant.merge(services, "web", "ruled", fmt.Sprintf(`{metadata: {labels: {%s: Sync}}}`, state))
+	env.Eventually(t, soon, func() error {
+		u := b.tenant.get(services, "web", "ruled")
+		address, _, _ := unstructured.NestedString(u.Object, "spec", "clusterIP")
+		if said := view(u); said["spec.clusterIP"] != address || said["status"] == workloadv1alpha1.PromotedField {
+			return fmt.Errorf("the Service has the address %q, and the view is %v", address, said)
+		}
+		return nil
+	})
+	if r := west.client(t).get(west.url("syncer") + string(b.tenant.Cluster) + "/api/v1/namespaces/web/services/ruled"); r.code != 200 || strings.Contains(r.body, b.east.key) || r.object()["status"] != nil {
+		t.Errorf("the other target sees %d %s", r.code, r.body)
+	}
+	b.tenant.merge(services, "web", "ruled", fmt.Sprintf(`{metadata: {labels: {%s: null}}}`, state))
+	env.Eventually(t, soon, promoted)
+
+	own := b.east.url("syncer") + string(b.tenant.Cluster) + "/apis/apps/v1/namespaces/web/deployments/ruled"
+	for what, tc := range map[string]struct{ path, patch, says string }{
+		"a field that no rule names":          {"", `{metadata: {annotations: {VIEW: '{"spec.replicas":99}'}}}`, "does not name"},
+		"what is promoted":                    {"", `{metadata: {annotations: {VIEW: '{"status":"##promoted##"}'}}}`, "not its to say"},
+		"a status past the rules":             {"/status", `{status: {replicas: 99}}`, "goes to the annotation"},
+		"more than there is room for":         {"", `{metadata: {annotations: {VIEW: '{"status":{"x":"` + strings.Repeat("x", 20<<10) + `"}}'}}}`, "more than"},
+		"another target's":                    {"", strings.ReplaceAll(`{metadata: {annotations: {WEST: '{}'}}}`, "WEST", workloadv1alpha1.SyncerViewAnnotation(west.key)), "annotation"},
+		"a field of an object without rules":  {"/../app", `{metadata: {annotations: {VIEW: '{"spec.replicas":99}'}}}`, "no annotation"},
+		"the rules themselves":                {"", `{metadata: {annotations: {` + workloadv1alpha1.SummarizingAnnotation + `: '[]'}}}`, "annotation"},
+		"a promoted field, without the rules": {"", `{spec: {replicas: 99}}`, "spec"},
+	} {
+		address := own + tc.path
+		if before, found := strings.CutSuffix(address, "ruled/../app"); found {
+			address = before + "app"
+		}
+		r := b.east.client(t).patch(address, strings.ReplaceAll(tc.patch, "VIEW", workloadv1alpha1.SyncerViewAnnotation(b.east.key)))
+		if r.code != 403 || !strings.Contains(r.body, tc.says) {
+			t.Errorf("%s: answered %d %s", what, r.code, r.body)
+		}
+	}
+}
+
 // pods are those that a tenant sees of the workload.
 func (b *bringing) pods() []unstructured.Unstructured {
 	b.t.Helper()

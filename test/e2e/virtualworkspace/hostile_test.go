@@ -38,6 +38,12 @@ func TestA47HostileSyncer(t *testing.T) {
 		"an impersonated one":  c.do("PATCH", object+"/status", mergePatch, `{"status":{}}`, "Impersonate-User", "admin"),
 		"a compressed body":    c.do("PATCH", object+"/status", mergePatch, `{"status":{}}`, "Content-Encoding", "gzip"),
 		"a websocket":          c.do("GET", own+"/api/v1/secrets?watch=true", "", "", "Upgrade", "websocket", "Connection", "Upgrade"),
+		"a whole collection":   c.do("DELETE", own+"/api/v1/namespaces/web/secrets", "", ""),
+		"all of a type":        c.do("DELETE", s.east.url("syncer")+"*/api/v1/secrets", "", ""),
+		"a new object":         c.do("POST", own+"/api/v1/namespaces/web/secrets", "application/json", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x"}}`),
+		"another's group":      c.do("GET", own+"/api/v1/secrets", "", "", "Impersonate-Group", "system:masters"),
+		"another's UID":        c.do("GET", own+"/api/v1/secrets", "", "", "Impersonate-Uid", "x"),
+		"a proxy's word":       c.do("GET", own+"/api/v1/secrets", "", "", "X-Remote-User", "admin"),
 		"an encoded slash":     c.get(own + "/api/v1/namespaces/web%2Fsecrets%2Ffor-west"),
 		"dots":                 c.get(own + "/../" + string(s.stranger.Cluster) + "/api/v1/secrets"),
 		"encoded dots":         c.get(own + "/%2e%2e/" + string(s.stranger.Cluster) + "/api/v1/secrets"),
@@ -89,6 +95,40 @@ func (s *stage) selectors(t *testing.T, c *client) {
 	for _, version := range []string{"0", "1", "999999999999"} {
 		r := c.get(all + "resourceVersionMatch=NotOlderThan&resourceVersion=" + version)
 		s.judgeLeaks(t, hostile.Attempt{Path: "a list at " + version}, r)
+	}
+	s.watches(t, c)
+}
+
+// watches: whatever version a watch begins at, it tells of the target's own objects, and its bookmarks of none.
+func (s *stage) watches(t *testing.T, c *client) {
+	t.Helper()
+	bookmarks := 0
+	for _, path := range []string{"/api/v1/secrets", "/api/v1/namespaces", "/apis/apps/v1/deployments"} {
+		for _, query := range []string{
+			"resourceVersion=0", "resourceVersion=1", "resourceVersion=999999999999", "sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
+			"sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0",
+		} {
+			a := hostile.Attempt{Path: path + "?" + query}
+			r := c.get(s.east.url("syncer") + "*" + path + "?watch=true&allowWatchBookmarks=true&timeoutSeconds=1&" + query)
+			s.judgeLeaks(t, a, r)
+			for line := range strings.SplitSeq(strings.TrimSpace(r.body), "\n") {
+				event := reply{body: line}.object()
+				if event["type"] != "BOOKMARK" {
+					continue
+				}
+				bookmarks++
+				about, _ := event["object"].(map[string]any)
+				metadata, _ := about["metadata"].(map[string]any)
+				delete(metadata, "resourceVersion")
+				delete(metadata, "annotations") // what ends the initial events; judged above
+				if len(metadata) > 0 || about["spec"] != nil || about["data"] != nil {
+					t.Errorf("%s: a bookmark tells %s", a.Path, line)
+				}
+			}
+		}
+	}
+	if bookmarks == 0 {
+		t.Error("no watch had a bookmark")
 	}
 }
 

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"k8s.io/client-go/rest"
 
@@ -127,7 +131,7 @@ func TestA07Replicas(t *testing.T) {
 	s := onStage(t)
 	second := *s.w
 	second.address, second.metrics = "", ""
-	second.startServer(t)
+	second.startServer(t, "--virtual-workspace-max-requests=1")
 	own := *s.east
 	home := *s.home
 	home.w = &second
@@ -140,6 +144,7 @@ func TestA07Replicas(t *testing.T) {
 			t.Fatalf("a status is answered %d %s", r.code, r.body)
 		}
 	}
+	s.crowd(t, c, own.url("syncer"))
 	events := c.follow(t.Context(), own.url("syncer")+"*/apis/apps/v1/deployments?watch=true")
 	began := time.Now()
 	second.server.Signal(syscall.SIGTERM)
@@ -152,6 +157,38 @@ func TestA07Replicas(t *testing.T) {
 		t.Errorf("it took %s to stop", took)
 	}
 	ended(t, events)
+}
+
+// crowd sends many requests at once to a server that lets a target have one under way: one too many is told to come back, and when;
+// a watch is none of them.
+func (s *stage) crowd(t *testing.T, c *client, url string) {
+	t.Helper()
+	env.Eventually(t, soon, func() error {
+		var group errgroup.Group
+		var turnedAway, served atomic.Int32
+		for range 30 {
+			group.Go(func() error {
+				response := c.open(t.Context(), http.MethodGet, url+"*/api/v1/secrets", "", "")
+				defer response.Body.Close()
+				switch {
+				case response.StatusCode == http.StatusOK:
+					served.Add(1)
+				case response.StatusCode == http.StatusTooManyRequests && response.Header.Get("Retry-After") == "1":
+					turnedAway.Add(1)
+				default:
+					return fmt.Errorf("a request is answered %s, Retry-After %q", response.Status, response.Header.Get("Retry-After"))
+				}
+				return nil
+			})
+		}
+		if err := group.Wait(); err != nil || served.Load() == 0 || turnedAway.Load() == 0 {
+			return errors.Join(fmt.Errorf("%d are served, %d turned away", served.Load(), turnedAway.Load()), err)
+		}
+		return nil
+	})
+	if r := c.get(url + "*/api/v1/secrets?watch=true&timeoutSeconds=1"); r.code != http.StatusOK {
+		t.Errorf("a watch is answered %d %s", r.code, r.body)
+	}
 }
 
 // The command tells all that is wrong at once.

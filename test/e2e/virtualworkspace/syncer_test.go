@@ -133,6 +133,7 @@ func TestA46SyncerWithNothingButItsView(t *testing.T) {
 	})
 
 	b.comesUp()
+	b.summarizes(west)
 	before := b.versions()
 	stop()
 	syncer = must(w.env.Start(t.Context(), command))(t)

@@ -83,12 +83,15 @@ func compact(resource schema.GroupResource, u *unstructured.Unstructured) *objec
 	return o
 }
 
+// alsoRead are names that are about no target.
+var alsoRead = []string{workloadv1alpha1.AssignLabel, workloadv1alpha1.SummarizingAnnotation, workloadv1alpha1.TraceAnnotation, logicalcluster.AnnotationKey}
+
 // ofProtocol are the labels or annotations that a decision reads.
 func ofProtocol(names map[string]string) map[string]string {
 	kept := map[string]string{}
 	for name, value := range names {
 		_, aboutTarget := workloadv1alpha1.KeyOf(name)
-		if aboutTarget || name == workloadv1alpha1.AssignLabel || name == logicalcluster.AnnotationKey || name == workloadv1alpha1.TraceAnnotation {
+		if aboutTarget || slices.Contains(alsoRead, name) {
 			kept[name] = value
 		}
 	}
@@ -103,23 +106,22 @@ func workloadOf(resource schema.GroupResource, u *unstructured.Unstructured, ann
 	if replicas, found, err := unstructured.NestedInt64(u.Object, "spec", "replicas"); found && err == nil {
 		w.replicas = &replicas
 	}
-	for name, text := range annotations {
+	for name := range annotations {
 		key, _ := workloadv1alpha1.KeyOf(name)
-		if name != workloadv1alpha1.StatusAnnotation(key) {
-			continue
+		if reported := reportedBy(key, annotations); reported != nil {
+			w.readyOn[key] = isReady(asSeenBy(u, reported, annotations[workloadv1alpha1.SpecDiffAnnotation(key)]))
 		}
-		w.readyOn[key] = isReady(asSeenBy(u, text, annotations[workloadv1alpha1.SpecDiffAnnotation(key)]))
 	}
 	return w
 }
 
 // asSeenBy is the object as a target has it: with the status that it reports, and its share of the replicas.
-func asSeenBy(u *unstructured.Unstructured, reported, diff string) *unstructured.Unstructured {
+func asSeenBy(u *unstructured.Unstructured, reported map[string]any, diff string) *unstructured.Unstructured {
 	seen := &unstructured.Unstructured{Object: make(map[string]any, len(u.Object))}
 	for field, value := range u.Object {
 		seen.Object[field] = value
 	}
-	seen.Object["status"] = decoded(reported)
+	seen.Object["status"] = reported
 	share, ok := coordination.ReplicasIn(diff)
 	spec, isMap := u.Object["spec"].(map[string]any)
 	if !ok || !isMap {
@@ -132,6 +134,23 @@ func asSeenBy(u *unstructured.Unstructured, reported, diff string) *unstructured
 	shared["replicas"] = share
 	seen.Object["spec"] = shared
 	return seen
+}
+
+// reportedBy is the status that a target reports for itself: in its annotation, or by the object's own rules in its syncer's view.
+// It is nil if it reports none there.
+func reportedBy(key string, annotations map[string]string) map[string]any {
+	if text, ok := annotations[workloadv1alpha1.StatusAnnotation(key)]; ok {
+		if reported := decoded(text); reported != nil {
+			return reported
+		}
+		return map[string]any{}
+	}
+	view, err := workloadv1alpha1.ReadSyncerView(annotations[workloadv1alpha1.SyncerViewAnnotation(key)])
+	if err != nil {
+		return nil
+	}
+	reported, _ := view["status"].(map[string]any)
+	return reported
 }
 
 // decoded is the status in an annotation; nil if it is none.

@@ -323,9 +323,14 @@ func (p *pass) putTogether(ctx context.Context) error {
 	if len(p.decision.Staying) < 2 || p.decision.Moving || p.seen.Object.Deleting {
 		return nil
 	}
+	if rules, _, _ := workloadv1alpha1.SummarizingRules(p.o.Annotations); !workloadv1alpha1.PromotesStatus(rules) {
+		return nil // its user, or a coordinator, makes something of what the targets report
+	}
 	reported := make([]map[string]any, len(p.decision.Staying))
 	for i, key := range p.decision.Staying {
-		reported[i] = decoded(p.o.Annotations[workloadv1alpha1.StatusAnnotation(key)])
+		if reported[i] = reportedBy(key, p.o.Annotations); len(reported[i]) == 0 {
+			reported[i] = nil
+		}
 	}
 	patch, err := statusPatch(p.o.status, coordination.Merge(p.item.resource, reported))
 	if err != nil || patch == nil || string(toJSON(patch)) == p.record.futile {

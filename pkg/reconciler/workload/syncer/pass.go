@@ -14,6 +14,7 @@ import (
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/summarize"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/transform"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
@@ -41,7 +42,11 @@ type pass struct {
 	// Filled by transform, when the decision is to sync.
 	desired *unstructured.Unstructured
 	hash    string
-	write   decide.WriteDecision
+	// rules say what the target reports; explicit: the object has rules of its own. left are fields that are the cluster's then.
+	rules    summarize.Rules
+	explicit bool
+	left     transform.Left
+	write    decide.WriteDecision
 
 	// Filled by apply: wrote something, on either side.
 	wrote bool
@@ -280,6 +285,8 @@ func (p *pass) transform(ctx context.Context) error {
 		p.problem = &problem{workloadv1alpha1.ReasonInvalidAnnotation, err.Error()}
 		return tmc.As(tmc.Projection, p.c.failed("translating", p.key, err))
 	}
+	p.readRules()
+	p.left = transform.LeaveOut(desired, p.rules.SpecPaths())
 	p.desired, p.hash = desired, transform.SetAppliedHash(desired)
 	p.write, err = p.planWrite()
 	if p.write.After > 0 {
@@ -297,6 +304,15 @@ func (p *pass) autoscaled(ctx context.Context) bool {
 		return true // the user leaves them to anybody
 	}
 	return p.c.autoscalers.scale(ctx, p.down.Namespace, p.c.gvk, p.down.Name)
+}
+
+// readRules finds out what the target is to report. Rules that cannot be read are the user's to mend, and hold nothing up.
+func (p *pass) readRules() {
+	rules, explicit, err := workloadv1alpha1.SummarizingRules(p.up.Annotations)
+	p.rules, p.explicit = rules, explicit
+	if err != nil {
+		p.problem = &problem{workloadv1alpha1.ReasonInvalidAnnotation, err.Error()}
+	}
 }
 
 // unservedPatience is for how long a type may be missing downstream before users are told: a server that has just

@@ -115,7 +115,11 @@ func (p *pass) createCopy(ctx context.Context) error {
 		}
 	}
 	p.acting(ctx, "Creating the copy", p.write.Why)
-	created, err := p.c.writer.Create(ctx, p.desired)
+	whole, err := p.left.PutBack(p.desired, nil)
+	if err != nil {
+		return err
+	}
+	created, err := p.c.writer.Create(ctx, whole)
 	if apierrors.IsAlreadyExists(err) {
 		return p.resolveConflict(ctx, err)
 	}
@@ -127,9 +131,13 @@ func (p *pass) createCopy(ctx context.Context) error {
 
 func (p *pass) updateCopy(ctx context.Context) error {
 	p.acting(ctx, "Updating the copy", p.write.Why)
-	updated, err := p.c.writer.Update(ctx, p.desired, p.down.UID, p.down.applied)
+	copied, err := p.down.decode(p.c.gvk)
+	if err != nil {
+		return err
+	}
+	updated, err := p.update(ctx, copied, p.down.applied)
 	if tmc.CategoryOf(err) == tmc.Validation {
-		updated, err = p.displace(ctx, err)
+		updated, err = p.displace(ctx, copied, err)
 	}
 	if tmc.CategoryOf(err) == tmc.Immutable && p.mayRecreate() {
 		p.record.remaking = true
@@ -138,19 +146,28 @@ func (p *pass) updateCopy(ctx context.Context) error {
 	return p.wroteCopy(ctx, "update", updated, err)
 }
 
-// displace takes away what others have put beside our items, when the server refuses both together. Where nobody has, it stays
-// with what the server said.
-func (p *pass) displace(ctx context.Context, refused error) (*unstructured.Unstructured, error) {
-	copied, err := p.down.decode(p.c.gvk)
+// update writes an object of the cluster, less the fields that are the cluster's.
+func (p *pass) update(ctx context.Context, live *unstructured.Unstructured, applied bool) (*unstructured.Unstructured, error) {
+	whole, err := p.left.PutBack(p.desired, live)
 	if err != nil {
 		return nil, err
 	}
+	return p.c.writer.Update(ctx, whole, live.GetUID(), applied)
+}
+
+// displace takes away what others have put beside our items, when the server refuses both together. Where nobody has, it stays
+// with what the server said.
+func (p *pass) displace(ctx context.Context, copied *unstructured.Unstructured, refused error) (*unstructured.Unstructured, error) {
 	field, crowded := transform.Crowded(p.desired, copied)
 	if !crowded {
 		return nil, refused
 	}
+	whole, err := p.left.PutBack(p.desired, copied)
+	if err != nil {
+		return nil, err
+	}
 	p.acting(ctx, "Displacing what others have put into the copy", "the server accepts only one or the other in "+field)
-	return p.c.writer.Displace(ctx, p.desired, p.down.UID)
+	return p.c.writer.Displace(ctx, whole, copied.GetUID())
 }
 
 // wroteCopy remembers what the server answered to a write downstream.
@@ -207,7 +224,7 @@ func (p *pass) resolveConflict(ctx context.Context, taken error) error {
 		return p.restoreMarks(ctx, live)
 	case decide.Adopt:
 		p.acting(ctx, "Adopting an existing object", why)
-		adopted, err := p.c.writer.Update(ctx, p.desired, live.GetUID(), true)
+		adopted, err := p.update(ctx, live, true)
 		return p.wroteCopy(ctx, "update", adopted, err)
 	default:
 		p.c.metrics.conflicts.Inc()
@@ -222,7 +239,7 @@ func (p *pass) restoreMarks(ctx context.Context, live *unstructured.Unstructured
 		return p.countDown("create", apierrors.NewConflict(p.c.gvr.GroupResource(), p.key.Name, errors.New("a copy of ours is there; the cache is behind")))
 	}
 	p.acting(ctx, "Updating the copy", "our label was removed")
-	updated, err := p.c.writer.Update(ctx, p.desired, live.GetUID(), false)
+	updated, err := p.update(ctx, live, false)
 	return p.wroteCopy(ctx, "update", updated, err)
 }
 

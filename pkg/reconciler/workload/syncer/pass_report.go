@@ -34,10 +34,14 @@ func (p *pass) summarize(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	status, err := summarize.Status(summarize.Input{
+	in := summarize.Input{
 		Upstream: p.upstream, Downstream: copied, GVR: p.c.gvr, Key: p.c.target.key,
 		SpecSynced: p.write.Do == decide.Keep, SeveralTargets: workloadv1alpha1.Targets(p.up.Labels, p.up.Annotations) > 1,
-	})
+	}
+	if p.explicit {
+		return p.summarizeFields(ctx, in)
+	}
+	status, err := summarize.Status(in)
 	if err != nil {
 		return tmc.As(tmc.Aggregation, p.c.failed("summarizing the status of", p.key, err))
 	}
@@ -53,6 +57,68 @@ func (p *pass) summarize(ctx context.Context) error {
 		return nil
 	}
 	return p.sendStatus(ctx, status)
+}
+
+// summarizeFields brings home what the object's own rules say. A view takes it as it is, and holds it where it belongs; without one
+// that is done here, by the same rules.
+func (p *pass) summarizeFields(ctx context.Context, in summarize.Input) error {
+	var fields summarize.FieldsWrite
+	var err error
+	if p.source.IsView() {
+		fields, err = p.rules.FieldsInView(in)
+	} else {
+		fields, err = p.rules.Fields(in, !in.SeveralTargets)
+	}
+	if err != nil {
+		return tmc.As(tmc.Aggregation, p.c.failed("summarizing", p.key, err))
+	}
+	both := slices.Concat(fields.Object, fields.Status)
+	if len(both) == 0 || hashOf(both) == p.record.futileStatus {
+		p.record.downSeen = time.Time{}
+		if transform.Finished(p.c.gvr, p.upstream) {
+			p.record.finished = nil
+		}
+		return nil
+	}
+	if left := p.untilStatus(); left > 0 {
+		p.after = soonest(p.after, left)
+		return nil
+	}
+	return p.sendFields(ctx, fields, hashOf(both))
+}
+
+// sendFields writes the status first: what is interrupted then is done again.
+func (p *pass) sendFields(ctx context.Context, fields summarize.FieldsWrite, hash uint64) error {
+	p.acting(ctx, "Bringing fields home", "they changed downstream")
+	writer, before := p.c.reporter(p.source, p.key.Cluster), p.up.ResourceVersion
+	version := before
+	subresource := "status"
+	if !p.c.statusUpstream {
+		subresource = ""
+	}
+	for _, part := range []struct {
+		patch       []byte
+		subresource string
+	}{{fields.Status, subresource}, {fields.Object, ""}} {
+		if part.patch == nil {
+			continue
+		}
+		var err error
+		version, err = writer.Status(ctx, p.up, part.patch, part.subresource)
+		p.c.metrics.written(directionUp, "status", err)
+		if err != nil {
+			return p.c.failed("reporting the fields of", p.key, err)
+		}
+	}
+	first := p.record.lastStatus.IsZero()
+	p.record.lastStatus = p.now
+	if version == before {
+		p.record.futileStatus = hash
+	} else {
+		p.record.upWritten, p.wrote = version, true
+	}
+	p.wroteUp(ctx, first)
+	return nil
 }
 
 // restless is for how long the controllers of the cluster usually go on about a copy that was just made. What they say in

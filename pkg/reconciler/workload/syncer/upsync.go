@@ -21,6 +21,7 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/feed"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/report"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/upsync"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
 // upPass is one look at one object that the physical cluster has made and that comes up, from what the caches hold to what was
@@ -60,7 +61,7 @@ var upSteps = []struct {
 func (c *ResourceController) processUp(ctx context.Context, key Key) (after time.Duration, err error) {
 	p := &upPass{c: c, key: key, now: c.clock.Now(), record: c.records.load(key)}
 	ctx, end := c.tracing.Start(ctx, "upsync "+c.gvr.GroupResource().String(), trace.WithAttributes(attribute.String("object", key.String())))
-	err = p.run(ctx)
+	err = tmc.NoPanic(ctx, key, func() error { return p.run(ctx) })
 	end(err)
 	if err != nil {
 		message := err.Error()

@@ -47,15 +47,18 @@ func ServeTLSPart(name, address string, config *tls.Config, handler http.Handler
 }
 
 func serve(ctx context.Context, name string, listener net.Listener, handler http.Handler) error {
+	return Serve(ctx, name, listener, &http.Server{
+		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	})
+}
+
+// Serve serves at the listener until ctx is done, and returns when nothing runs any more that it started. What the server
+// demands of its clients is the caller's to say; what it logs, and the context of its requests, are set here. When it is to
+// stop, requests under way are given two seconds, after what the server was given by RegisterOnShutdown has begun.
+func Serve(ctx context.Context, name string, listener net.Listener, server *http.Server) error {
 	logger := klog.FromContext(ctx).WithValues("server", name)
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ErrorLog:          ConnectionLog(logger),
-	}
+	server.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
+	server.ErrorLog = connectionLog(logger)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	logger.Info("Serving", "address", listener.Addr().String())
@@ -81,8 +84,8 @@ func stopServer(server *http.Server) {
 	}
 }
 
-// ConnectionLog is the ErrorLog of an http.Server, which takes no other logger. What it says goes to logger at V(4).
-func ConnectionLog(logger klog.Logger) *log.Logger { return log.New(logWriter(logger), "", 0) }
+// connectionLog is the ErrorLog of an http.Server, which takes no other logger. What it says goes to logger at V(4).
+func connectionLog(logger klog.Logger) *log.Logger { return log.New(logWriter(logger), "", 0) }
 
 // logWriter takes what net/http has to say about single connections: clients' mistakes, not ours.
 type logWriter klog.Logger

@@ -37,6 +37,8 @@ type change struct {
 	// status is a merge patch of the status, or all that it shall be if whole; nil leaves it as it is.
 	status json.RawMessage
 	whole  bool
+	// promoted: the status that is promoted by the object's rules was written already.
+	promoted bool
 }
 
 // patchTarget is what a patch is about.
@@ -163,6 +165,8 @@ func (t patchTarget) readAnnotations(raw []byte) (map[string]*string, error) {
 			limit = maxStatusAnnotation
 		case workloadv1alpha1.ConditionsAnnotation(t.owner.key):
 			limit = maxConditionsAnnotation
+		case workloadv1alpha1.SyncerViewAnnotation(t.owner.key):
+			limit = maxStatus
 		case workloadv1alpha1.DeletionAnnotation(t.owner.key), workloadv1alpha1.SpecDiffAnnotation(t.owner.key), workloadv1alpha1.TraceAnnotation:
 		default:
 			return nil, denied(reasonField, "a target may not write the annotation %q", short(name))
@@ -235,6 +239,8 @@ type upstreamPatch struct {
 	contentType types.PatchType
 	subresource string
 	body        []byte
+	// more: it is the first of two. The object is looked at anew for the second.
+	more bool
 }
 
 // blindly makes the patch for the commonest change without knowing the object: the whole status of an object that is on no
@@ -277,6 +283,9 @@ func (t patchTarget) translate(c change, x *object) (*upstreamPatch, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.status != nil && f.ruled() {
+		return nil, denied(reasonField, "what a target reports of an object with summarizing rules goes to the annotation %q", workloadv1alpha1.SyncerViewAnnotation(t.owner.key))
+	}
 	if c.status != nil && f.others {
 		return t.statusAmongOthers(c, f)
 	}
@@ -286,21 +295,74 @@ func (t patchTarget) translate(c change, x *object) (*upstreamPatch, error) {
 			operation{Op: "test", Path: "/metadata/resourceVersion", Value: quoted(f.resourceVersion)})
 		return &patch, err
 	}
-	if len(metadata) == 0 && c.status == nil {
+	own, status, err := t.fields(c, x)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(status) > 0 && t.hasStatus && !c.promoted:
+		return t.merge(map[string]any{}, status, f, statusSubresource, true)
+	case len(status) > 0 && !t.hasStatus:
+		maps.Copy(own, status)
+	}
+	if held, ok := own["metadata"].(map[string]any); ok {
+		annotations, _ := metadata["annotations"].(map[string]any)
+		metadata["annotations"] = withAll(annotations, held["annotations"].(map[string]any))
+	}
+	delete(own, "metadata")
+	if c.status != nil {
+		own = map[string]any{"status": c.status}
+	}
+	if len(metadata)+len(own) == 0 {
 		return nil, nil
 	}
-	return t.merge(metadata, c.status, f, t.subresource)
+	return t.merge(metadata, own, f, t.subresource, false)
+}
+
+const statusSubresource = "status"
+
+func withAll(names, more map[string]any) map[string]any {
+	all := make(map[string]any, len(names)+len(more))
+	maps.Copy(all, more)
+	maps.Copy(all, names)
+	return all
+}
+
+// fields are what the target reports of an object with summarizing rules: merge patches of the object and of its status that hold
+// it as the rules say. Who else has the object is not the target's to know, so it is decided here whether it is promoted.
+func (t patchTarget) fields(c change, x *object) (own, status map[string]any, err error) {
+	text := c.annotations[workloadv1alpha1.SyncerViewAnnotation(t.owner.key)]
+	if text == nil {
+		return map[string]any{}, nil, nil
+	}
+	if !x.facts.ruled() {
+		return nil, nil, denied(reasonField, "the object has no annotation %s that says what its targets report", workloadv1alpha1.SummarizingAnnotation)
+	}
+	values, err := workloadv1alpha1.ReadSyncerView(*text)
+	if err != nil {
+		return nil, nil, malformed(reasonBody, "%v", err)
+	}
+	for _, value := range values {
+		if value == workloadv1alpha1.PromotedField {
+			return nil, nil, denied(reasonField, "a target reports values; what is promoted is not its to say")
+		}
+	}
+	decoded, err := x.decode()
+	if err != nil {
+		return nil, nil, err
+	}
+	own, status, err = x.facts.rules.Keep(decoded.Object, t.owner.key, values, !x.facts.others)
+	if err != nil {
+		return nil, nil, denied(reasonField, "%v", err)
+	}
+	return own, status, nil
 }
 
 // merge makes a merge patch that holds for the object as it was read, and for no later version.
-func (t patchTarget) merge(metadata map[string]any, status json.RawMessage, f facts, subresource string) (*upstreamPatch, error) {
+func (t patchTarget) merge(metadata, content map[string]any, f facts, subresource string, more bool) (*upstreamPatch, error) {
 	metadata["uid"], metadata["resourceVersion"] = f.uid, f.resourceVersion
-	content := map[string]any{"metadata": metadata}
-	if status != nil {
-		content["status"] = status
-	}
+	content = withAll(map[string]any{"metadata": metadata}, content)
 	body, err := json.Marshal(content)
-	return &upstreamPatch{contentType: types.MergePatchType, subresource: subresource, body: body}, err
+	return &upstreamPatch{contentType: types.MergePatchType, subresource: subresource, body: body, more: more}, err
 }
 
 // metadata are the changes of the real object's metadata.
@@ -310,6 +372,7 @@ func (t patchTarget) metadata(c change, x *object) (map[string]any, error) {
 		switch {
 		case value != nil && !f.assigned:
 			return nil, denied(reasonNotAssigned, "the object is no longer assigned to this target")
+		case value != nil && name == workloadv1alpha1.SyncerViewAnnotation(t.owner.key): // see fields
 		case value != nil:
 			annotations[name] = *value
 		case t.removable(name, x):
@@ -352,7 +415,7 @@ func (t patchTarget) removable(name string, x *object) bool {
 // traces are what is left of the target on an object that it releases, and goes. What coordinators said stays on an object
 // that does not leave: it may be synced again.
 func (t patchTarget) traces(x *object) map[string]any {
-	names := []string{workloadv1alpha1.StatusAnnotation(t.owner.key), workloadv1alpha1.ConditionsAnnotation(t.owner.key)}
+	names := []string{workloadv1alpha1.StatusAnnotation(t.owner.key), workloadv1alpha1.ConditionsAnnotation(t.owner.key), workloadv1alpha1.SyncerViewAnnotation(t.owner.key)}
 	if x.facts.leaving != "" {
 		names = append(names, workloadv1alpha1.DeletionAnnotation(t.owner.key),
 			workloadv1alpha1.SpecDiffAnnotation(t.owner.key), workloadv1alpha1.SoftFinalizersAnnotation(t.owner.key))
@@ -388,5 +451,5 @@ func (t patchTarget) statusAmongOthers(c change, f facts) (*upstreamPatch, error
 	}
 	return t.merge(map[string]any{
 		"annotations": map[string]any{workloadv1alpha1.StatusAnnotation(t.owner.key): string(status)},
-	}, nil, f, "")
+	}, nil, f, "", false)
 }

@@ -25,6 +25,7 @@ func code(err error) int {
 // What is sent to kcp for what the target asks, seen the object as it is stored.
 func TestChanges(t *testing.T) {
 	const version = `uid: u, resourceVersion: "7"`
+	const rules = `RULES: '[{"fieldPath":"status","promoteToUpstream":true},{"fieldPath":"spec.x","promoteToUpstream":true}]'`
 	for _, tc := range []struct {
 		what, object, patch string
 		status              bool // the patch goes to the status
@@ -102,6 +103,39 @@ func TestChanges(t *testing.T) {
 		{
 			what: "whatever was there", object: `{` + version + `, labels: {STATE-mine: Sync, STATE-other: Sync}, annotations: {STATUS-mine: 'nonsense'}}`,
 			patch: `{status: {a: 5}}`, status: true, want: `{metadata: {` + version + `, annotations: {STATUS-mine: '{"a":5}'}}}`,
+		},
+		{
+			what: "what is reported by an object's own rules is promoted, the status first", object: `{` + version + `, labels: {STATE-mine: Sync}, annotations: {` + rules + `}}`,
+			patch: `{metadata: {annotations: {VIEW-mine: '{"status":{"a":1},"spec.x":7}'}}}`, want: `{metadata: {` + version + `}, status: {a: 1}}`,
+		},
+		{
+			what: "then the rest", object: `{` + version + `, labels: {STATE-mine: Sync}, annotations: {` + rules + `}}`,
+			patch: `{metadata: {annotations: {VIEW-mine: '{"spec.x":7}', CONDITIONS-mine: "[]"}}}`,
+			want:  `{metadata: {` + version + `, annotations: {VIEW-mine: '{"spec.x":"##promoted##"}', CONDITIONS-mine: "[]"}}, spec: {x: 7}}`,
+		},
+		{
+			what: "among others it is held", object: `{` + version + `, labels: {STATE-mine: Sync, STATE-other: Sync}, annotations: {` + rules + `}}`,
+			patch: `{metadata: {annotations: {VIEW-mine: '{"status":{"a":1},"spec.x":7}'}}}`, want: `{metadata: {` + version + `, annotations: {VIEW-mine: '{"spec.x":7,"status":{"a":1}}'}}}`,
+		},
+		{
+			what: "fields that the rules do not name are not reported", object: `{` + version + `, labels: {STATE-mine: Sync}, annotations: {` + rules + `}}`,
+			patch: `{metadata: {annotations: {VIEW-mine: '{"spec.y":7}'}}}`, code: 403,
+		},
+		{
+			what: "nor what is promoted", object: `{` + version + `, labels: {STATE-mine: Sync}, annotations: {` + rules + `}}`,
+			patch: `{metadata: {annotations: {VIEW-mine: '{"spec.x":"##promoted##"}'}}}`, code: 403,
+		},
+		{
+			what: "nor anything without rules", object: `{` + version + `, labels: {STATE-mine: Sync}}`,
+			patch: `{metadata: {annotations: {VIEW-mine: '{"status":{}}'}}}`, code: 403,
+		},
+		{
+			what: "nor a status past them", object: `{` + version + `, labels: {STATE-mine: Sync}, annotations: {` + rules + `}}`,
+			patch: `{status: {a: 5}}`, status: true, code: 403,
+		},
+		{
+			what: "nor by a target that has lost the object", object: `{` + version + `, finalizers: [CLAIM-mine], annotations: {` + rules + `}}`,
+			patch: `{metadata: {annotations: {VIEW-mine: '{"status":{}}'}}}`, code: 403,
 		},
 	} {
 		target := aDeployment

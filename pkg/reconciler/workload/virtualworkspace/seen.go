@@ -10,7 +10,8 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 )
 
-// seen remembers what passes by on the way to the targets: which of their objects are on no other target, so that the
+// seen remembers what passes by on the way to the targets: which of their objects are on no other target, and have no rules of
+// their own, so that the
 // status of those, by far the commonest write, needs no look at the object first. What is remembered decides nothing
 // about whose object it is: kcp tests that with the write. It is used only while the target watches the type, because
 // then it is told of every change; what was forgotten or never known costs a look.
@@ -104,7 +105,7 @@ func (s *seen) note(t seenType, f facts, gone bool) {
 	}
 	_, known := objects.alone[id]
 	switch {
-	case gone || f.others:
+	case gone || f.others || f.ruled():
 		if known {
 			delete(objects.alone, id)
 			s.room++

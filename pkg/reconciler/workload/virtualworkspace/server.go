@@ -113,6 +113,9 @@ func newServer(config Config, deps Deps, u *upstream, r reviewer) *Server {
 // Address is where the server listens; of use with port 0.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
+// serverName is what the server is called in the log.
+const serverName = "virtual-workspace"
+
 const (
 	// A client that is slow to say what it wants, or to take what it asked for, does not hold a connection.
 	readHeaderTimeout = 5 * time.Second
@@ -121,9 +124,7 @@ const (
 	sendTimeout       = 30 * time.Second
 	// maxHeaderBytes is room for a token, and for little else.
 	maxHeaderBytes = 32 << 10
-	// stopTimeout is how long requests under way may take after the server was told to stop.
-	stopTimeout  = 2 * time.Second
-	forgetPeriod = 30 * time.Second
+	forgetPeriod   = 30 * time.Second
 	// maxStreams is how many requests may be open on one connection, watches included.
 	maxStreams = 1000
 	// A client that does not answer a ping is gone, and its watches with it.
@@ -134,7 +135,7 @@ const (
 // Run serves until ctx is done, and returns when all that it started has stopped. Open watches end at once, so that their
 // clients go to another replica; other requests are given two seconds.
 func (s *Server) Run(ctx context.Context) error {
-	s.logger = klog.FromContext(ctx).WithValues("server", "virtual-workspace")
+	s.logger = klog.FromContext(ctx).WithValues("server", serverName)
 	ctx = klog.NewContext(ctx, s.logger)
 	server := &http.Server{
 		Handler:           s,
@@ -143,9 +144,8 @@ func (s *Server) Run(ctx context.Context) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ErrorLog:          tmc.ConnectionLog(s.logger),
 	}
+	server.RegisterOnShutdown(s.stop)
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	helping, done := context.WithCancel(ctx)
@@ -154,24 +154,7 @@ func (s *Server) Run(ctx context.Context) error {
 	helpers.Go(func() { s.certificates.run(helping) })
 	helpers.Go(func() { s.forget(helping) })
 
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(tls.NewListener(s.listener, server.TLSConfig)) }()
-	s.logger.Info("Serving", "address", s.Address())
-	select {
-	case err := <-served:
-		return fmt.Errorf("serving virtual workspaces at %s: %w", s.Address(), err)
-	case <-ctx.Done():
-	}
-	s.stop()
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if server.Shutdown(stopping) != nil {
-		_ = server.Close() // all it can say is that a connection was broken already
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return tmc.Serve(ctx, serverName, tls.NewListener(s.listener, server.TLSConfig), server)
 }
 
 // Check is for the probes: whether there is something to show, and with a certificate that clients accept.

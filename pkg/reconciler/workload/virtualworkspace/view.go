@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/summarize"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/transform"
 )
 
@@ -92,7 +94,13 @@ type facts struct {
 	others bool
 	// status is this target's, as an annotation holds it when there are others.
 	status string
+	// rules: the object has summarizing rules of its own. reported is what this target said by them.
+	rules    summarize.Rules
+	reported string
 }
+
+// ruled: the object has summarizing rules of its own.
+func (f facts) ruled() bool { return f.rules != nil }
 
 // mine: the target may know of the object. One that lost its state label while a claim is left is known so far that
 // the claim can be taken off.
@@ -175,6 +183,13 @@ func (x *object) judge(o owner) {
 			f.specDiff = m.text()
 		case workloadv1alpha1.StatusAnnotation(o.key):
 			f.status = m.text()
+		case workloadv1alpha1.SyncerViewAnnotation(o.key):
+			f.reported = m.text()
+		case workloadv1alpha1.SummarizingAnnotation:
+			rules, explicit, err := workloadv1alpha1.SummarizingRules(map[string]string{m.name: m.text()})
+			if explicit && err == nil && o.state == workloadv1alpha1.StateSync {
+				f.rules = append(summarize.Rules{}, rules...)
+			}
 		}
 		if key, ok := workloadv1alpha1.KeyOfDeletionAnnotation(m.name); ok {
 			if leaves == nil { // by far the most objects need none
@@ -225,12 +240,15 @@ func (x *object) write(out *bytes.Buffer, o owner, e extent) error {
 	if err != nil || e == outline {
 		patched = false // the annotation is shown instead, and the syncer tells the user what is wrong with it
 	}
+	if x.facts.ruled() && e == whole {
+		return x.writeRuled(out, o, spec, patched)
+	}
 	w := beginObject(out)
 	for _, m := range x.members {
 		switch {
 		case m.name == "metadata":
 			w.name(m.name)
-			x.writeMetadata(out, o, patched)
+			x.writeMetadata(out, o, patched, nil)
 		case m.name == "apiVersion" || m.name == "kind":
 			w.member(m.name, m.value)
 		case e == outline:
@@ -243,6 +261,40 @@ func (x *object) write(out *bytes.Buffer, o owner, e extent) error {
 	}
 	if status, ok := x.ownStatus(o); ok && e == whole {
 		w.member("status", status)
+	}
+	w.end()
+	return nil
+}
+
+// writeRuled writes the target's view of an object with summarizing rules of its own.
+func (x *object) writeRuled(out *bytes.Buffer, o owner, spec []byte, patched bool) error {
+	decoded, err := x.decode()
+	if err != nil {
+		return err
+	}
+	reported := x.facts.rules.Reported(decoded.Object, x.facts.reported, !x.facts.others)
+	if patched {
+		var own map[string]any
+		if err := utiljson.Unmarshal(spec, &own); err != nil {
+			return err
+		}
+		decoded.Object["spec"] = own
+	}
+	if err := x.facts.rules.Show(decoded.Object, reported, !x.facts.others); err != nil {
+		return err
+	}
+	w := beginObject(out)
+	for _, name := range slices.Sorted(maps.Keys(decoded.Object)) {
+		if name == "metadata" {
+			w.name(name)
+			x.writeMetadata(out, o, patched, reported)
+			continue
+		}
+		value, err := json.Marshal(decoded.Object[name])
+		if err != nil {
+			return err
+		}
+		w.member(name, value)
 	}
 	w.end()
 	return nil
@@ -283,7 +335,8 @@ func (x *object) patchedSpec() (spec []byte, patched bool, err error) {
 	return nil, false, nil
 }
 
-func (x *object) writeMetadata(out *bytes.Buffer, o owner, patched bool) {
+// writeMetadata writes the metadata; reported is what the target said by the object's rules.
+func (x *object) writeMetadata(out *bytes.Buffer, o owner, patched bool, reported map[string]any) {
 	w := beginObject(out)
 	for _, m := range x.metadata {
 		switch {
@@ -294,8 +347,8 @@ func (x *object) writeMetadata(out *bytes.Buffer, o owner, patched bool) {
 			writeShown(out, x.labels, o.showsLabel)
 		case m.name == "annotations":
 			w.name(m.name)
-			writeShown(out, x.annotations, func(name string) bool {
-				return o.showsAnnotation(name) || name == workloadv1alpha1.SpecDiffAnnotation(o.key) && !patched
+			writeShown(out, x.shownAnnotations(o, reported), func(name string) bool {
+				return o.showsAnnotation(name) || name == workloadv1alpha1.SpecDiffAnnotation(o.key) && !patched || name == workloadv1alpha1.SyncerViewAnnotation(o.key)
 			})
 		}
 	}
@@ -310,6 +363,20 @@ func (x *object) writeMetadata(out *bytes.Buffer, o owner, patched bool) {
 		out.WriteByte(']')
 	}
 	w.end()
+}
+
+// shownAnnotations are the annotations, with what the target reported as it said it: where it is held is none of its business.
+func (x *object) shownAnnotations(o owner, reported map[string]any) []member {
+	name := workloadv1alpha1.SyncerViewAnnotation(o.key)
+	shown := slices.DeleteFunc(slices.Clone(x.annotations), func(m member) bool { return m.name == name })
+	if len(reported) == 0 {
+		return shown
+	}
+	text, err := json.Marshal(reported)
+	if err != nil {
+		return shown // what was decoded can be encoded
+	}
+	return append(shown, member{name: name, value: quoted(string(text))})
 }
 
 // leavingSince is the annotation's time, or for one that cannot be read that of the object's creation.

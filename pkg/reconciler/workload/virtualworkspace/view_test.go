@@ -21,6 +21,7 @@ var named = strings.NewReplacer(
 	"SOFT-", workloadv1alpha1.SoftFinalizersAnnotation(""), "CLAIM-", workloadv1alpha1.SyncerFinalizer(""),
 	"DIFF-", workloadv1alpha1.SpecDiffAnnotation(""), "STATUS-", workloadv1alpha1.StatusAnnotation(""),
 	"CONDITIONS-", workloadv1alpha1.ConditionsAnnotation(""), "POLICY", workloadv1alpha1.RemovalPolicyAnnotation, "TRACE", workloadv1alpha1.TraceAnnotation,
+	"VIEW-", workloadv1alpha1.SyncerViewAnnotation(""), "RULES", workloadv1alpha1.SummarizingAnnotation,
 )
 
 func fromYAML(t testing.TB, text string) []byte {
@@ -100,6 +101,21 @@ func TestViews(t *testing.T) {
 			what:   "which may be nothing",
 			object: `{metadata: {labels: {STATE-mine: Sync, STATE-other: ""}}, status: {a: 2}}`,
 			view:   `{metadata: {labels: {STATE-mine: Sync}}}`,
+		},
+		{
+			what:   "by an object's own rules, what this target said is shown as it said it, wherever it is held",
+			object: `{metadata: {labels: {STATE-mine: Sync}, annotations: {RULES: '[{"fieldPath":"status","promoteToUpstream":true},{"fieldPath":"spec.x"}]', VIEW-mine: '{"status":"##promoted##","spec.x":7}'}}, spec: {x: 1}, status: {a: 1}}`,
+			view:   `{metadata: {labels: {STATE-mine: Sync}, annotations: {RULES: '[{"fieldPath":"status","promoteToUpstream":true},{"fieldPath":"spec.x"}]', VIEW-mine: '{"spec.x":7,"status":{"a":1}}'}}, spec: {x: 7}, status: {a: 1}}`,
+		},
+		{
+			what:   "and nothing of what the others said, or what was made of it",
+			object: `{metadata: {labels: {STATE-mine: Sync, STATE-other: Sync}, annotations: {RULES: '[{"fieldPath":"status","promoteToUpstream":true}]', VIEW-mine: '{"status":"##promoted##"}', VIEW-other: '{"status":{"a":3}}'}}, spec: {x: 1}, status: {a: 4}}`,
+			view:   `{metadata: {labels: {STATE-mine: Sync}, annotations: {RULES: '[{"fieldPath":"status","promoteToUpstream":true}]'}}, spec: {x: 1}}`,
+		},
+		{
+			what:   "rules that are none are those of all objects",
+			object: `{metadata: {labels: {STATE-mine: Sync}, annotations: {RULES: nonsense}}, status: {a: 1}}`,
+			view:   `{metadata: {labels: {STATE-mine: Sync}, annotations: {RULES: nonsense}}, status: {a: 1}}`,
 		},
 		{
 			what:   "a target that the object leaves does not count",

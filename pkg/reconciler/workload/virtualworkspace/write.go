@@ -119,6 +119,10 @@ func (s *Server) patchChecked(x *exchange, t patchTarget, wanted change) (*objec
 			return nil, passOnFrom(x.cluster, err)
 		}
 		s.metrics.direct.WithLabelValues(x.view(), wayChecked).Inc()
+		if patch.more {
+			wanted.promoted, wanted.resourceVersion = true, ""
+			continue
+		}
 		return written, nil
 	}
 }

@@ -54,7 +54,7 @@ func (w *Writer) Release(ctx context.Context, seen metav1.Object) error {
 }
 
 func (w *Writer) forget(seen metav1.Object, changes map[string]any) {
-	names := []string{workloadv1alpha1.DeletionAnnotation(w.Key), workloadv1alpha1.StatusAnnotation(w.Key), workloadv1alpha1.ConditionsAnnotation(w.Key)}
+	names := []string{workloadv1alpha1.DeletionAnnotation(w.Key), workloadv1alpha1.StatusAnnotation(w.Key), workloadv1alpha1.ConditionsAnnotation(w.Key), workloadv1alpha1.SyncerViewAnnotation(w.Key)}
 	if _, leaving := seen.GetAnnotations()[workloadv1alpha1.DeletionAnnotation(w.Key)]; leaving {
 		names = append(names, workloadv1alpha1.SpecDiffAnnotation(w.Key))
 		changes["labels"] = map[string]any{workloadv1alpha1.StateLabel(w.Key): nil}
