@@ -248,18 +248,7 @@ func (a *access) join(ctx context.Context, c caller, target TargetRef) (_ contex
 }
 
 // run looks at the sessions again and again until ctx is done.
-func (a *access) run(ctx context.Context) {
-	ticker := a.clock.NewTicker(recheckPeriod / 4)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C():
-			a.recheck(ctx)
-		}
-	}
-}
+func (a *access) run(ctx context.Context) { every(ctx, a.clock, recheckPeriod/4, a.recheck) }
 
 func (a *access) recheck(ctx context.Context) {
 	var checking sync.WaitGroup

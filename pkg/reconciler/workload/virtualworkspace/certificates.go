@@ -77,22 +77,15 @@ func (c *certificates) config() *tls.Config {
 	}
 }
 
-func (c *certificates) run(ctx context.Context) {
-	ticker := c.clock.NewTicker(certificatesPeriod)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C():
-			before := c.current.Load()
-			err := c.read()
-			switch {
-			case err != nil:
-				klog.FromContext(ctx).Error(err, "Keeping the certificates as they were")
-			case c.current.Load() != before:
-				klog.FromContext(ctx).Info("Took up changed certificates")
-			}
-		}
+func (c *certificates) run(ctx context.Context) { every(ctx, c.clock, certificatesPeriod, c.refresh) }
+
+func (c *certificates) refresh(ctx context.Context) {
+	before := c.current.Load()
+	err := c.read()
+	switch {
+	case err != nil:
+		klog.FromContext(ctx).Error(err, "Keeping the certificates as they were")
+	case c.current.Load() != before:
+		klog.FromContext(ctx).Info("Took up changed certificates")
 	}
 }

@@ -152,7 +152,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer done()
 	helpers.Go(func() { s.access.run(helping) })
 	helpers.Go(func() { s.certificates.run(helping) })
-	helpers.Go(func() { s.forget(helping) })
+	helpers.Go(func() { every(helping, s.clock, forgetPeriod, s.forget) })
 
 	return tmc.Serve(ctx, serverName, tls.NewListener(s.listener, server.TLSConfig), server)
 }
@@ -168,16 +168,21 @@ func (s *Server) Check(context.Context) error {
 	return nil
 }
 
-func (s *Server) forget(ctx context.Context) {
-	ticker := s.clock.NewTicker(forgetPeriod)
+func (s *Server) forget(context.Context) {
+	s.seen.forget()
+	s.events.forget()
+}
+
+// every calls do once a period until ctx is done.
+func every(ctx context.Context, c clock.WithTicker, period time.Duration, do func(context.Context)) {
+	ticker := c.NewTicker(period)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C():
-			s.seen.forget()
-			s.events.forget()
+			do(ctx)
 		}
 	}
 }
