@@ -116,7 +116,7 @@ func someErrors(w http.ResponseWriter, _ *http.Request) bool {
 		return false
 	}
 	codes := []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
-	refuse(w, codes[rand.IntN(len(codes))], metav1.StatusReasonUnknown)
+	env.Refuse(w, codes[rand.IntN(len(codes))], metav1.StatusReasonUnknown)
 	return true
 }
 
@@ -125,7 +125,7 @@ func gone(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	if rand.IntN(2) == 0 {
-		refuse(w, http.StatusGone, metav1.StatusReasonExpired)
+		env.Refuse(w, http.StatusGone, metav1.StatusReasonExpired)
 		return true
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -152,18 +152,6 @@ func nonsense(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Set("Content-Type", answer.contentType)
 	_, _ = io.WriteString(w, answer.body)
 	return true
-}
-
-func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason) {
-	w.Header().Set("Content-Type", "application/json")
-	if code == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", "1")
-	}
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(metav1.Status{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
-		Code: int32(code), Reason: reason, Message: "injected by the script",
-	})
 }
 
 func killProgram(_ context.Context, s *stage, where string, _ time.Duration) (func(context.Context) error, error) {

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +13,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
 // fault answers a request in the server's place, or leaves it alone and is false.
@@ -70,15 +71,7 @@ func refuse(code int, reason metav1.StatusReason, when func(*http.Request) bool)
 		if !when(r) {
 			return false
 		}
-		w.Header().Set("Content-Type", "application/json")
-		if code == http.StatusTooManyRequests {
-			w.Header().Set("Retry-After", "1")
-		}
-		w.WriteHeader(code)
-		_ = json.NewEncoder(w).Encode(metav1.Status{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
-			Code: int32(code), Reason: reason, Message: "injected by the test",
-		})
+		env.Refuse(w, code, reason)
 		return true
 	}
 }

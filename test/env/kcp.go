@@ -40,24 +40,6 @@ type KCP struct {
 	admin    *rest.Config
 }
 
-// KCPOption changes how a kcp is started.
-type KCPOption func(*kcpOptions)
-
-type kcpOptions struct {
-	args  []string
-	fresh bool
-}
-
-// WithFreshKCP has kcp set itself up from nothing, which takes several times longer than to start from the seed (see seed.go).
-func WithFreshKCP() KCPOption {
-	return func(o *kcpOptions) { o.fresh = true }
-}
-
-// WithKCPArgs adds arguments to the command line of kcp.
-func WithKCPArgs(args ...string) KCPOption {
-	return func(o *kcpOptions) { o.args = append(o.args, args...) }
-}
-
 // universal is the workspace type without restrictions.
 const universal = "universal"
 
@@ -70,11 +52,7 @@ const KCPUser = "robot"
 const kcpUserToken = "user-of-a-kcp-for-tests"
 
 // StartKCP starts kcp and waits until the root workspace can be used.
-func (e *Env) StartKCP(ctx context.Context, options ...KCPOption) (*KCP, error) {
-	var chosen kcpOptions
-	for _, option := range options {
-		option(&chosen)
-	}
+func (e *Env) StartKCP(ctx context.Context) (*KCP, error) {
 	binaries, err := ensure(ctx, e.tell, "kcp")
 	if err != nil {
 		return nil, err
@@ -83,13 +61,11 @@ func (e *Env) StartKCP(ctx context.Context, options ...KCPOption) (*KCP, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !chosen.fresh {
-		if err := plantSeed(ctx, e.tell, binaries, dir); err != nil {
-			return nil, err
-		}
+	if err := plantSeed(ctx, e.tell, binaries, dir); err != nil {
+		return nil, err
 	}
 	k := &KCP{env: e, dir: dir}
-	err = e.timed("kcp", func() error { return k.start(ctx, binaries.KCP, chosen.args) })
+	err = e.timed("kcp", func() error { return k.start(ctx, binaries.KCP) })
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +75,7 @@ func (e *Env) StartKCP(ctx context.Context, options ...KCPOption) (*KCP, error) 
 	return k, nil
 }
 
-func (k *KCP) start(ctx context.Context, executable string, extra []string) error {
+func (k *KCP) start(ctx context.Context, executable string) error {
 	var etcdPeerPort int
 	if err := k.env.ports.claimAll(&k.port, &k.etcdPort, &etcdPeerPort); err != nil {
 		return err
@@ -113,7 +89,7 @@ func (k *KCP) start(ctx context.Context, executable string, extra []string) erro
 	process, err := k.env.Start(ctx, Command{
 		Name: "kcp",
 		Path: executable,
-		Args: append([]string{
+		Args: []string{
 			"start",
 			"--root-directory=" + k.dir,
 			"--bind-address=127.0.0.1",
@@ -123,7 +99,7 @@ func (k *KCP) start(ctx context.Context, executable string, extra []string) erro
 			"--embedded-etcd-wal-size-bytes=8000000", // keeps the seed small
 			"--token-auth-file=" + tokens,
 			"--enable-home-workspaces=false",
-		}, extra...),
+		},
 		Env:          []string{"UNSAFE_E2E_HACK_DISABLE_ETCD_FSYNC=true"}, // what a killed process wrote is safe with the kernel
 		Dir:          k.dir,
 		Ready:        k.ready,

@@ -49,7 +49,7 @@ func makeSeed(ctx context.Context, binaries Binaries, to string) (err error) {
 	if err := os.Mkdir(k.dir, 0o755); err != nil {
 		return err
 	}
-	if err := k.start(ctx, binaries.KCP, nil); err != nil {
+	if err := k.start(ctx, binaries.KCP); err != nil {
 		return err
 	}
 	k.Signal(syscall.SIGTERM)

@@ -15,9 +15,9 @@ import (
 type Server func(context.Context, *Env) error
 
 // WithKCP has the tests of a package share a kcp, which they find by [Env.KCP].
-func WithKCP(options ...KCPOption) Server {
+func WithKCP() Server {
 	return func(ctx context.Context, e *Env) error {
-		_, err := e.StartKCP(ctx, options...)
+		_, err := e.StartKCP(ctx)
 		return err
 	}
 }
