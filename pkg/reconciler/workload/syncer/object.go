@@ -49,6 +49,8 @@ type object struct {
 	applied bool
 	// autoscaled: a HorizontalPodAutoscaler has set spec.replicas.
 	autoscaled bool
+	// hasStatus: there is a member of that name.
+	hasStatus bool
 }
 
 var _ runtime.Object = (*object)(nil)

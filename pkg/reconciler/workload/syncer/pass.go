@@ -48,8 +48,9 @@ type pass struct {
 	left     transform.Left
 	write    decide.WriteDecision
 
-	// Filled by apply: wrote something, on either side.
-	wrote bool
+	// Filled by apply: wrote something, on either side; made the copy; claimed the object, which has this version since.
+	wrote, made bool
+	claimedAt   string
 
 	// Filled by any step: what the user is to be told, and when to look again although nothing changes.
 	problem *problem
@@ -156,9 +157,8 @@ func (p *pass) gather(ctx context.Context) error {
 	if err := p.refresh(ctx); err != nil {
 		return err
 	}
-	if p.up != nil && p.down != nil && p.up.ResourceVersion == p.record.cleanUp && p.down.ResourceVersion == p.record.cleanDown {
-		p.settled = true
-		p.noteLag()
+	if p.settled = p.untouched() || p.asMade(); p.settled {
+		p.settle()
 		return nil
 	}
 	if p.down != nil {
@@ -177,6 +177,26 @@ func (p *pass) gather(ctx context.Context) error {
 	}
 	p.observe()
 	return nil
+}
+
+// untouched: both sides are as a pass has left them that found nothing to do.
+func (p *pass) untouched() bool {
+	return p.up != nil && p.down != nil && p.up.ResourceVersion == p.record.cleanUp && p.down.ResourceVersion == p.record.cleanDown
+}
+
+// asMade: both sides are as the pass has left them that made the copy, and there is no status that could come home. Most objects
+// are looked at a second time for their copy's first event, and this is all that has to be seen of them then.
+func (p *pass) asMade() bool {
+	return p.up != nil && p.down != nil && p.record.madeFrom != "" &&
+		p.up.ResourceVersion == p.record.madeFrom && p.down.ResourceVersion == p.record.downWritten &&
+		!p.up.hasStatus && !p.down.hasStatus && p.up.DeletionTimestamp == nil && p.down.DeletionTimestamp == nil
+}
+
+// settle remembers the versions at which nothing is left to do.
+func (p *pass) settle() {
+	p.record.cleanUp, p.record.cleanDown, p.record.madeFrom = p.up.ResourceVersion, p.down.ResourceVersion, ""
+	p.record.created, p.record.finished, p.record.orphanSince = time.Time{}, nil, time.Time{}
+	p.noteLag()
 }
 
 // readUnselected reads the object live, because it is no longer in what the feed shows, to take the claim off it.
@@ -385,11 +405,19 @@ func (p *pass) clean() bool {
 // noteClean remembers the versions at which nothing was left to do. After a failure something is: a status that did not come home
 // leaves both sides as they were.
 func (p *pass) noteClean(err error) {
-	p.record.cleanUp, p.record.cleanDown = "", ""
+	p.record.cleanUp, p.record.cleanDown, p.record.madeFrom = "", "", ""
 	if err == nil && p.clean() && p.down != nil {
-		p.record.cleanUp, p.record.cleanDown = p.up.ResourceVersion, p.down.ResourceVersion
-		p.noteLag()
+		p.settle()
 	}
+	if err == nil && p.made && p.plain() {
+		p.record.madeFrom = cmp.Or(p.claimedAt, p.up.ResourceVersion)
+	}
+}
+
+// plain: the object is claimed, has nothing to be told of, and its target reports nothing but a status.
+func (p *pass) plain() bool {
+	_, told := p.up.Annotations[workloadv1alpha1.ConditionsAnnotation(p.c.target.key)]
+	return (p.observed.Upstream.Claimed || p.claimedAt != "") && p.problem == nil && p.after == 0 && !told && !p.explicit
 }
 
 // wroteDown tells how long a live change took to get to the cluster, and where that time went.

@@ -46,7 +46,7 @@ func (p *pass) sync(ctx context.Context) error {
 	err := p.writeCopy(ctx)
 	version, claimErr := claim()
 	if claimErr == nil && version != "" {
-		p.record.upWritten, p.record.claimed, p.wrote = version, true, true
+		p.record.upWritten, p.record.claimed, p.wrote, p.claimedAt = version, true, true, version
 	}
 	if err == nil {
 		err = claimErr
@@ -124,7 +124,7 @@ func (p *pass) createCopy(ctx context.Context) error {
 		return p.resolveConflict(ctx, err)
 	}
 	if err == nil {
-		p.record.made, p.record.created, p.record.remaking = p.c.clock.Now(), p.now, false
+		p.record.made, p.record.created, p.record.remaking, p.made = p.c.clock.Now(), p.now, false, true
 	}
 	return p.wroteCopy(ctx, "create", created, err)
 }
@@ -147,34 +147,34 @@ func (p *pass) updateCopy(ctx context.Context) error {
 }
 
 // update writes an object of the cluster, less the fields that are the cluster's.
-func (p *pass) update(ctx context.Context, live *unstructured.Unstructured, applied bool) (*unstructured.Unstructured, error) {
+func (p *pass) update(ctx context.Context, live *unstructured.Unstructured, applied bool) (resourceVersion string, err error) {
 	whole, err := p.left.PutBack(p.desired, live)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	return p.c.writer.Update(ctx, whole, live.GetUID(), applied)
 }
 
 // displace takes away what others have put beside our items, when the server refuses both together. Where nobody has, it stays
 // with what the server said.
-func (p *pass) displace(ctx context.Context, copied *unstructured.Unstructured, refused error) (*unstructured.Unstructured, error) {
+func (p *pass) displace(ctx context.Context, copied *unstructured.Unstructured, refused error) (resourceVersion string, err error) {
 	field, crowded := transform.Crowded(p.desired, copied)
 	if !crowded {
-		return nil, refused
+		return "", refused
 	}
 	whole, err := p.left.PutBack(p.desired, copied)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	p.acting(ctx, "Displacing what others have put into the copy", "the server accepts only one or the other in "+field)
 	return p.c.writer.Displace(ctx, whole, copied.GetUID())
 }
 
-// wroteCopy remembers what the server answered to a write downstream.
-func (p *pass) wroteCopy(ctx context.Context, verb string, written *unstructured.Unstructured, err error) error {
+// wroteCopy remembers which version the server made of a write downstream.
+func (p *pass) wroteCopy(ctx context.Context, verb, version string, err error) error {
 	if err == nil {
-		p.record.hash, p.record.downWritten = p.hash, written.GetResourceVersion()
-		if p.down != nil && p.down.ResourceVersion == written.GetResourceVersion() {
+		p.record.hash, p.record.downWritten = p.hash, version
+		if p.down != nil && p.down.ResourceVersion == version {
 			p.after = soonest(p.after, time.Second) // nothing changed, so no event will have us look again
 		}
 		p.wroteDown(ctx)

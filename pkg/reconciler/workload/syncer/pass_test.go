@@ -4,6 +4,9 @@ import (
 	"errors"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
 )
 
@@ -37,6 +40,56 @@ func TestOnlyAPassThatSucceededIsClean(t *testing.T) {
 			}
 			if !test.want && p.record.cleanUp != "" {
 				t.Errorf("still noted as clean at %s", p.record.cleanUp)
+			}
+		})
+	}
+}
+
+// The first event of a new copy is worked off without a look into either side, if both are as the pass left them that made it.
+func TestWhatWasMadeNeedsNoSecondLook(t *testing.T) {
+	const ours = "9"
+	for name, test := range map[string]struct {
+		// making changes the pass that makes the copy, seen the one that follows when its event comes.
+		making, seen func(*pass)
+		want         bool
+	}{
+		"all is as it was made":              {nil, nil, true},
+		"the claim was made beside the copy": {func(p *pass) { p.observed.Upstream.Claimed, p.claimedAt = false, "8" }, func(p *pass) { p.up.ResourceVersion = "8" }, true},
+		"the claim is yet to be seen":        {func(p *pass) { p.observed.Upstream.Claimed, p.claimedAt = false, "8" }, nil, false},
+		"the object is not claimed":          {func(p *pass) { p.observed.Upstream.Claimed = false }, nil, false},
+		"the copy was there before":          {func(p *pass) { p.made = false }, nil, false},
+		"the user was told of a problem":     {func(p *pass) { p.problem = &problem{} }, nil, false},
+		"it was to be looked at again":       {func(p *pass) { p.after = 1 }, nil, false},
+		"the object has rules of its own":    {func(p *pass) { p.explicit = true }, nil, false},
+		"what was told before is to be taken back": {func(p *pass) {
+			p.up.Annotations = map[string]string{workloadv1alpha1.ConditionsAnnotation("key"): "[]"}
+		}, nil, false},
+		"the object has changed":                    {nil, func(p *pass) { p.up.ResourceVersion = "10" }, false},
+		"the copy has changed":                      {nil, func(p *pass) { p.down.ResourceVersion = "10" }, false},
+		"the copy has a status":                     {nil, func(p *pass) { p.down.hasStatus = true }, false},
+		"the object has a status that is not there": {nil, func(p *pass) { p.up.hasStatus = true }, false},
+		"the object is being deleted":               {nil, func(p *pass) { p.up.DeletionTimestamp = &metav1.Time{} }, false},
+		"the copy is being deleted":                 {nil, func(p *pass) { p.down.DeletionTimestamp = &metav1.Time{} }, false},
+		"the copy is not seen yet":                  {nil, func(p *pass) { p.down = nil }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			maker := newPoison(t, 0, true)
+			maker.c.target.key = "key"
+			maker.decision.Do, maker.write.Do, maker.made, maker.wrote = decide.Sync, decide.Create, true, true
+			maker.observed.Upstream = &decide.Upstream{Claimed: true}
+			maker.record.downWritten = ours
+			if test.making != nil {
+				test.making(maker)
+			}
+			maker.noteClean(nil)
+
+			next := newPoison(t, 0, true)
+			next.record, next.down = maker.record, &object{ObjectMeta: metav1.ObjectMeta{ResourceVersion: ours}}
+			if test.seen != nil {
+				test.seen(next)
+			}
+			if got := next.asMade(); got != test.want {
+				t.Errorf("as made: %t, want %t", got, test.want)
 			}
 		})
 	}

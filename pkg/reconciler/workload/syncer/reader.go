@@ -34,12 +34,20 @@ var _ tmc.Listable[*objectList] = (*reader)(nil)
 
 // newReader reads below the host of the config.
 func newReader(config *rest.Config, client *http.Client, gvr schema.GroupVersionResource) (*reader, error) {
+	restClient, err := newRESTClient(config, client, gvr.GroupVersion())
+	if err != nil {
+		return nil, err
+	}
+	return &reader{client: restClient, resource: gvr.Resource}, nil
+}
+
+// newRESTClient speaks JSON with a group and version.
+func newRESTClient(config *rest.Config, client *http.Client, gv schema.GroupVersion) (rest.Interface, error) {
 	config = rest.CopyConfig(config)
 	config.APIPath = "/apis"
-	if gvr.Group == "" {
+	if gv.Group == "" {
 		config.APIPath = "/api"
 	}
-	gv := gvr.GroupVersion()
 	config.GroupVersion = &gv
 	config.ContentType = runtime.ContentTypeJSON
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion() // reads errors
@@ -47,7 +55,7 @@ func newReader(config *rest.Config, client *http.Client, gvr schema.GroupVersion
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", config.Host, err)
 	}
-	return &reader{client: restClient, resource: gvr.Resource}, nil
+	return restClient, nil
 }
 
 // List reads one page, or all if no limit is asked for.
@@ -210,6 +218,7 @@ func (d *decoder) object() (*object, error) {
 		case "metadata":
 			return d.metadata(o)
 		default:
+			o.hasStatus = o.hasStatus || name == "status"
 			return d.keep(name)
 		}
 	})

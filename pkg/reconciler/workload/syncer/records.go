@@ -26,6 +26,9 @@ const (
 type record struct {
 	// cleanUp and cleanDown are the resourceVersions at which a pass found nothing left to do.
 	cleanUp, cleanDown string
+	// madeFrom is the version of the object after a pass that made its copy, if that left nothing to be done as soon as the
+	// caches show both.
+	madeFrom string
 	// distrusted: these versions mean nothing any more; something else that the pass depends on has changed.
 	distrusted bool
 	// upWritten and downWritten are the resourceVersions of our last writes.
@@ -97,7 +100,7 @@ func (r *records) load(key Key) record {
 	}
 	taken := *found
 	if taken.distrusted {
-		taken.cleanUp, taken.cleanDown = "", ""
+		taken.cleanUp, taken.cleanDown, taken.madeFrom = "", "", ""
 	}
 	found.upSeen, found.downSeen, found.distrusted, taken.distrusted = time.Time{}, time.Time{}, false, false
 	found.finished = nil

@@ -119,9 +119,13 @@ type controllerDeps struct {
 }
 
 func newResourceController(rt resourceType, d controllerDeps) (*ResourceController, error) {
+	direct, err := newRESTClient(d.cluster.Config(), d.cluster.Client(), rt.gvr.GroupVersion())
+	if err != nil {
+		return nil, err
+	}
 	c := &ResourceController{
 		resourceType: rt, target: d.target, settings: d.settings, feed: d.feed,
-		writer: apply.NewWriter(d.dynamic, rt.gvr), namespaces: d.namespaces, selection: d.selection, upsynced: d.upsynced,
+		writer: apply.NewWriter(d.dynamic, direct, rt.gvr), namespaces: d.namespaces, selection: d.selection, upsynced: d.upsynced,
 		autoscalers: d.autoscalers, scalersChanged: d.scalersChanged,
 		records: newRecords(), clock: d.clock, metrics: d.metrics.forType(rt.gvr.GroupResource()), tracing: d.tracing,
 		kcp: d.kcp, phys: d.phys, recovery: d.recovery, progress: d.progress, since: d.clock.Now(), changed: make(chan struct{}, 1),
@@ -136,7 +140,6 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		Gates: []func(context.Context) error{d.kcp.Wait, d.phys.Wait}, Progress: d.progress, Queues: d.queues, Recovery: d.recovery,
 	})
 	if rt.servedDownstream {
-		var err error
 		if c.downstream, err = newDownstreamInformer(d.cluster, rt.gvr, selector, c.watchErrors.told(sideCluster)); err != nil {
 			return nil, err
 		}

@@ -6,8 +6,10 @@ package apply
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/csaupgrade"
 	"k8s.io/utils/ptr"
 
@@ -24,17 +27,49 @@ import (
 
 // Writer writes the copies of one resource type. It is safe for concurrent use.
 type Writer struct {
-	client dynamic.NamespaceableResourceInterface
+	client   dynamic.NamespaceableResourceInterface
+	rest     rest.Interface
+	resource string
 }
 
-// NewWriter writes objects of that type through the client.
-func NewWriter(client dynamic.Interface, gvr schema.GroupVersionResource) *Writer {
-	return &Writer{client: client.Resource(gvr)}
+// NewWriter writes objects of that type through the client. What is written for every object goes by the REST client of the
+// type's group and version: of the answer, which holds the whole object again, only the version is read.
+func NewWriter(client dynamic.Interface, direct rest.Interface, gvr schema.GroupVersionResource) *Writer {
+	return &Writer{client: client.Resource(gvr), rest: direct, resource: gvr.Resource}
 }
 
 // Create makes the copy. A name that is taken is an AlreadyExists error, never an overwrite.
-func (w *Writer) Create(ctx context.Context, desired *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	return w.client.Namespace(desired.GetNamespace()).Create(ctx, desired, metav1.CreateOptions{FieldManager: workloadv1alpha1.FieldManager})
+func (w *Writer) Create(ctx context.Context, desired *unstructured.Unstructured) (resourceVersion string, err error) {
+	return w.send(ctx, w.rest.Post(), desired.GetNamespace(), "", desired.Object)
+}
+
+// send sends an object, and gives the version that the server made of it.
+func (w *Writer) send(ctx context.Context, request *rest.Request, namespace, name string, body map[string]any) (resourceVersion string, err error) {
+	data, err := json.Marshal(body, json.FormatNilMapAsNull(true), json.FormatNilSliceAsNull(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		return "", fmt.Errorf("encoding: %w", err)
+	}
+	request = request.NamespaceIfScoped(namespace, namespace != "").Resource(w.resource).Param("fieldManager", workloadv1alpha1.FieldManager)
+	if name != "" {
+		request = request.Name(name)
+	}
+	result := request.Body(data).Do(ctx)
+	if err := result.Error(); err != nil {
+		return "", err
+	}
+	raw, err := result.Raw()
+	if err != nil {
+		return "", err
+	}
+	var answer struct {
+		Metadata struct {
+			ResourceVersion string `json:"resourceVersion"`
+		} `json:"metadata"`
+	}
+	if err := json.Unmarshal(raw, &answer, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+		return "", fmt.Errorf("decoding the answer: %w", err)
+	}
+	return answer.Metadata.ResourceVersion, nil
 }
 
 // Read reads an object live.
@@ -45,35 +80,24 @@ func (w *Writer) Read(ctx context.Context, namespace, name string) (*unstructure
 // Update makes the fields of desired hold in the object with that UID, and removes those that an earlier Update or
 // Create set and that desired no longer has. Fields of others stay. applied tells that an Update went before;
 // otherwise the ownership that Create recorded is migrated first, at the cost of a read and a small patch.
-func (w *Writer) Update(ctx context.Context, desired *unstructured.Unstructured, uid types.UID, applied bool) (*unstructured.Unstructured, error) {
+func (w *Writer) Update(ctx context.Context, desired *unstructured.Unstructured, uid types.UID, applied bool) (resourceVersion string, err error) {
 	if !applied {
 		if err := w.migrate(ctx, desired, uid); err != nil {
-			return nil, err
+			return "", err
 		}
 	}
-	body := withUID(desired, uid)
-	data, err := json.Marshal(body)
-	if err != nil {
-		return nil, fmt.Errorf("encoding: %w", err)
-	}
-	return w.client.Namespace(desired.GetNamespace()).Patch(ctx, desired.GetName(), types.ApplyPatchType, data, metav1.PatchOptions{
-		FieldManager: workloadv1alpha1.FieldManager,
-		Force:        ptr.To(true), // what we own is ours to correct; who else wants it is found in the managed fields
-	})
+	// What we own is ours to correct; who else wants it is found in the managed fields.
+	request := w.rest.Patch(types.ApplyPatchType).Param("force", "true")
+	return w.send(ctx, request, desired.GetNamespace(), desired.GetName(), withUID(desired, uid))
 }
 
 // Displace is an Update after which the lists of desired hold its items and no others. It is for what a server refuses because of
 // items that others have put beside ours.
-func (w *Writer) Displace(ctx context.Context, desired *unstructured.Unstructured, uid types.UID) (*unstructured.Unstructured, error) {
+func (w *Writer) Displace(ctx context.Context, desired *unstructured.Unstructured, uid types.UID) (resourceVersion string, err error) {
 	body := withUID(desired, uid)
 	body["metadata"] = map[string]any{"uid": string(uid)}
-	data, err := json.Marshal(body)
-	if err != nil {
-		return nil, fmt.Errorf("encoding: %w", err)
-	}
-	_, err = w.client.Namespace(desired.GetNamespace()).Patch(ctx, desired.GetName(), types.MergePatchType, data, metav1.PatchOptions{FieldManager: workloadv1alpha1.FieldManager})
-	if err != nil {
-		return nil, err
+	if _, err := w.send(ctx, w.rest.Patch(types.MergePatchType), desired.GetNamespace(), desired.GetName(), body); err != nil {
+		return "", err
 	}
 	return w.Update(ctx, desired, uid, false)
 }
