@@ -97,3 +97,20 @@ func TestGrowthIsDrawn(t *testing.T) {
 		t.Errorf("one point is no growth: %v", err)
 	}
 }
+
+func TestProcessStat(t *testing.T) {
+	const text = "4711 (odd) name) S 42 4711 4711 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 5 0"
+	if got, ok := parseStat(text); !ok || got != (processStat{name: "odd) name", pid: 4711, parent: 42, cpu: 2}) {
+		t.Errorf("read as %+v, %t", got, ok)
+	}
+	if _, ok := parseStat("4711 (cut"); ok {
+		t.Error("read what is not whole")
+	}
+}
+
+func TestUsageSince(t *testing.T) {
+	used := cpuTime{"syncer": 3, "etcd": 1}.since(cpuTime{"etcd": 1})
+	if len(used) != 1 || used["syncer"] != 3 || used.total() != 3 {
+		t.Errorf("used %v, want what has grown", used)
+	}
+}

@@ -123,7 +123,7 @@ func (b *bench) measureAt(ctx context.Context, t *lightTenant, objects int) (poi
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	seen, err := watchFor(watching, b.down.Resource(configMaps), t.copies(), name)
+	seen, err := watchNames(watching, b.cluster.AdminConfig(), configMaps, t.copies())
 	if err != nil {
 		return p, err
 	}

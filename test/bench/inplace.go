@@ -32,7 +32,7 @@ func (b *bench) measureDrain(ctx context.Context) error {
 
 // drain leaves the tenant in place and its syncer running.
 func (b *bench) drain(ctx context.Context, tenantName string, resource schema.GroupVersionResource, count int) (*tenant, error) {
-	raw, err := b.rateOf(ctx, resource)
+	raw, err := b.rateOf(ctx, resource, count)
 	if err != nil {
 		return nil, err
 	}
@@ -45,10 +45,11 @@ func (b *bench) drain(ctx context.Context, tenantName string, resource schema.Gr
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	seen, err := watchFor(watching, b.down.Resource(resource), t.copies(), name)
+	seen, err := watchNames(watching, b.cluster.AdminConfig(), resource, t.copies())
 	if err != nil {
 		return nil, err
 	}
+	before := cpuUsage()
 	s, err := b.startSyncer(ctx, t)
 	if err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ func (b *bench) drain(ctx context.Context, tenantName string, resource schema.Gr
 	if err := seen.await(ctx, count); err != nil {
 		return nil, err
 	}
-	cpu := s.cpuSeconds()
+	cpu, all := s.cpuSeconds(), cpuUsage().since(before)
 	if err := endProfile(); err != nil {
 		return nil, err
 	}
@@ -68,6 +69,7 @@ func (b *bench) drain(ctx context.Context, tenantName string, resource schema.Gr
 	b.add(what+": copies", rate, "per second")
 	b.judge(what+": copies against raw creates with 32 workers", rate/raw, "times", atLeast(.8))
 	b.add(what+": CPU per object", cpu/float64(count)*1000, "ms")
+	b.addUsage(what, all, count, last.Sub(s.began))
 	used, err := s.awaitQuiet(ctx)
 	if err != nil {
 		return nil, err

@@ -18,54 +18,61 @@ func (b *bench) measureRaw(ctx context.Context) error {
 		return err
 	}
 	for _, workers := range []int{1, 8} {
-		rate, err := b.rawCreates(ctx, b.down, configMaps, workers)
+		made, err := b.rawCreates(ctx, b.down, configMaps, workers, b.rawCount(workers))
 		if err != nil {
 			return err
 		}
-		b.add(fmt.Sprintf("creates into the cluster, %d workers", workers), rate, "per second")
+		b.add(fmt.Sprintf("creates into the cluster, %d workers", workers), made.perSecond(), "per second")
 	}
-	if _, err := b.rateOf(ctx, configMaps); err != nil {
+	if _, err := b.rateOf(ctx, configMaps, b.objects); err != nil {
 		return err
 	}
 	for _, workers := range []int{1, 8, 32} {
-		rate, err := b.rawCreates(ctx, t.home(), configMaps, workers)
+		made, err := b.rawCreates(ctx, t.home(), configMaps, workers, b.rawCount(workers))
 		if err != nil {
 			return err
 		}
-		b.add(fmt.Sprintf("creates into kcp, %d workers", workers), rate, "per second")
+		b.add(fmt.Sprintf("creates into kcp, %d workers", workers), made.perSecond(), "per second")
 	}
 	_, err = b.trivialLoop(ctx)
 	return err
 }
 
-// rateOf is how many objects of a type 32 workers create per second in the cluster. It is measured once.
-func (b *bench) rateOf(ctx context.Context, resource schema.GroupVersionResource) (float64, error) {
+// rawCount grows with the workers, so that the load lasts about as long.
+func (b *bench) rawCount(workers int) int { return 5 * b.singles * min(workers, 4) / 2 }
+
+// rateOf is how many objects of a type 32 workers create per second in the cluster, of as many as are drained. It is
+// measured once.
+func (b *bench) rateOf(ctx context.Context, resource schema.GroupVersionResource, count int) (float64, error) {
 	if rate, known := b.rawRate[resource.Resource]; known {
 		return rate, nil
 	}
-	rate, err := b.rawCreates(ctx, b.down, resource, 32)
+	before := cpuUsage()
+	made, err := b.rawCreates(ctx, b.down, resource, 32, count)
 	if err != nil {
 		return 0, err
 	}
+	rate := made.perSecond()
 	b.rawRate[resource.Resource] = rate
-	b.add(fmt.Sprintf("raw creates of %s into the cluster, 32 workers", resource.Resource), rate, "per second")
+	what := fmt.Sprintf("raw creates of %d %s into the cluster, 32 workers", count, resource.Resource)
+	b.add(what, rate, "per second")
+	b.addUsage(what, cpuUsage().since(before), count, made.took)
 	return rate, nil
 }
 
-func (b *bench) rawCreates(ctx context.Context, side dynamic.Interface, resource schema.GroupVersionResource, workers int) (float64, error) {
+func (b *bench) rawCreates(ctx context.Context, side dynamic.Interface, resource schema.GroupVersionResource, workers, count int) (*created, error) {
 	b.rawLoads++
 	in := fmt.Sprintf("raw-%d", b.rawLoads)
 	if err := createNamespace(ctx, side, in); err != nil {
-		return 0, err
+		return nil, err
 	}
 	of := objectOf(resource)
-	made, err := load{
-		resource: resource, count: 5 * b.singles * min(workers, 4) / 2, workers: workers,
+	return load{
+		resource: resource, count: count, workers: workers,
 		object: func(i int) (dynamic.Interface, *unstructured.Unstructured) {
 			return side, of(in, fmt.Sprintf("raw-%d", i))
 		},
 	}.create(ctx)
-	return made.perSecond(), err
 }
 
 // trivialLoop is the floor of any syncer's latency: a watch on kcp that does nothing but create the same in the cluster.

@@ -235,19 +235,8 @@ func (s *syncer) awaitSame(ctx context.Context, during time.Duration, count func
 
 // cpuSeconds of the process since its start; zero where the system does not tell.
 func (s *syncer) cpuSeconds() float64 {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.PID()))
-	if err != nil {
-		return 0
-	}
-	_, after, _ := strings.Cut(string(raw), ") ") // the name before may hold anything
-	fields := strings.Fields(after)
-	var user, system float64
-	if len(fields) < 13 {
-		return 0
-	}
-	_, _ = fmt.Sscan(fields[11], &user) // fields 14 and 15 of proc(5), in hundredths of a second
-	_, _ = fmt.Sscan(fields[12], &system)
-	return (user + system) / 100
+	stat, _ := readStat(fmt.Sprintf("/proc/%d/stat", s.process.PID()))
+	return stat.cpu
 }
 
 // status reads a size from the process' status, in MiB: VmRSS is the resident memory, VmHWM the most that it was.

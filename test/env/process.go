@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -135,8 +137,31 @@ func (p *Process) current() *run {
 // PID is the process' id, which changes with a restart.
 func (p *Process) PID() int { return p.current().pid }
 
-// Pause stops the process with SIGSTOP: its connections stay open and nobody answers.
-func (p *Process) Pause() { p.current().signalGroup(syscall.SIGSTOP) }
+// Pause stops the process with SIGSTOP: its connections stay open and nobody answers. It waits, for a second at most, until
+// all threads stand still: the signal reaches those that do not run at the moment a little later.
+func (p *Process) Pause() {
+	current := p.current()
+	current.signalGroup(syscall.SIGSTOP)
+	for deadline := time.Now().Add(time.Second); !current.stopped() && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// stopped reports whether all threads are stopped. Where the system does not tell, they count as stopped.
+func (r *run) stopped() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", r.pid))
+	if err != nil {
+		return true
+	}
+	return !slices.ContainsFunc(threads, func(stat string) bool {
+		raw, err := os.ReadFile(stat)
+		if err != nil {
+			return false // it has ended
+		}
+		name := strings.LastIndex(string(raw), ") ") // what follows is the state; the name before may hold anything
+		return name < 0 || !strings.HasPrefix(string(raw[name+2:]), "T")
+	})
+}
 
 // Resume continues a paused process.
 func (p *Process) Resume() { p.current().signalGroup(syscall.SIGCONT) }
