@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -54,12 +55,16 @@ func (b *bench) drain(ctx context.Context, tenantName string, resource schema.Gr
 	if err != nil {
 		return nil, err
 	}
+	endServerProfile, err := b.startServerProfile(ctx, "drain-"+resource.Resource)
+	if err != nil {
+		return nil, err
+	}
 	endProfile := b.startProfile(ctx, s, "drain-"+resource.Resource)
 	if err := seen.await(ctx, count); err != nil {
 		return nil, err
 	}
 	cpu, all := s.cpuSeconds(), cpuUsage().since(before)
-	if err := endProfile(); err != nil {
+	if err := errors.Join(endProfile(), endServerProfile()); err != nil {
 		return nil, err
 	}
 	first, last := seen.span()

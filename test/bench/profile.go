@@ -9,11 +9,39 @@ import (
 	"path/filepath"
 
 	"github.com/google/pprof/profile"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
+
+// profiled is a process that can be asked for profiles, by the path of a page of net/http/pprof.
+type profiled func(ctx context.Context, path string) ([]byte, error)
 
 // startProfile takes CPU profiles of a syncer until the function that it returns is called, which writes them as one, and
 // a heap profile with it. It does nothing unless the command line asks for profiles.
 func (b *bench) startProfile(ctx context.Context, s *syncer, of string) (end func() error) {
+	endCPU := b.startCPUProfile(ctx, of+"-cpu", func(ctx context.Context, path string) ([]byte, error) {
+		if err := s.awaitServing(ctx); err != nil {
+			return nil, err
+		}
+		_, body, err := s.ask(ctx, "metrics", path)
+		return body, err
+	})
+	return func() error { return errors.Join(endCPU(), b.writeHeap(ctx, s, of)) }
+}
+
+// startServerProfile is startProfile for the cluster's kube-apiserver: what a copy costs there is not ours to save, but
+// for what we ask.
+func (b *bench) startServerProfile(ctx context.Context, of string) (end func() error, err error) {
+	client, err := rawClient(b.cluster.AdminConfig(), schema.GroupVersion{Version: "v1"})
+	if err != nil {
+		return nil, err
+	}
+	return b.startCPUProfile(ctx, of+"-kube-apiserver-cpu", func(ctx context.Context, path string) ([]byte, error) {
+		return client.Get().RequestURI(path).Do(ctx).Raw()
+	}), nil
+}
+
+func (b *bench) startCPUProfile(ctx context.Context, of string, process profiled) (end func() error) {
 	if b.profiles == "" {
 		return func() error { return nil }
 	}
@@ -21,11 +49,8 @@ func (b *bench) startProfile(ctx context.Context, s *syncer, of string) (end fun
 	var all []*profile.Profile
 	go func() { // waited for by end
 		taken <- func() error {
-			if err := s.awaitServing(ctx); err != nil {
-				return err
-			}
 			for {
-				p, err := s.profile(ctx, "/debug/pprof/profile?seconds=1")
+				p, err := process.profile(ctx, "/debug/pprof/profile?seconds=1")
 				if err != nil {
 					return err
 				}
@@ -43,24 +68,20 @@ func (b *bench) startProfile(ctx context.Context, s *syncer, of string) (end fun
 		if err := <-taken; err != nil {
 			return err
 		}
-		return b.writeProfiles(ctx, s, of, all)
+		merged, err := profile.Merge(all)
+		if err != nil {
+			return err
+		}
+		return b.writeProfile(of, merged)
 	}
 }
 
-func (s *syncer) profile(ctx context.Context, path string) (*profile.Profile, error) {
-	_, body, err := s.ask(ctx, "metrics", path)
+func (p profiled) profile(ctx context.Context, path string) (*profile.Profile, error) {
+	body, err := p(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	return profile.Parse(bytes.NewReader(body))
-}
-
-func (b *bench) writeProfiles(ctx context.Context, s *syncer, of string, cpu []*profile.Profile) error {
-	merged, err := profile.Merge(cpu)
-	if err != nil {
-		return err
-	}
-	return errors.Join(b.writeProfile(of+"-cpu", merged), b.writeHeap(ctx, s, of))
 }
 
 // writeHeap does nothing unless the command line asks for profiles.
@@ -68,7 +89,10 @@ func (b *bench) writeHeap(ctx context.Context, s *syncer, of string) error {
 	if b.profiles == "" {
 		return nil
 	}
-	heap, err := s.profile(ctx, "/debug/pprof/heap?gc=1")
+	heap, err := profiled(func(ctx context.Context, path string) ([]byte, error) {
+		_, body, err := s.ask(ctx, "metrics", path)
+		return body, err
+	}).profile(ctx, "/debug/pprof/heap?gc=1")
 	if err != nil {
 		return err
 	}

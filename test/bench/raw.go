@@ -47,16 +47,24 @@ func (b *bench) rateOf(ctx context.Context, resource schema.GroupVersionResource
 	if rate, known := b.rawRate[resource.Resource]; known {
 		return rate, nil
 	}
+	endProfile, err := b.startServerProfile(ctx, "raw-"+resource.Resource)
+	if err != nil {
+		return 0, err
+	}
 	before := cpuUsage()
 	made, err := b.rawCreates(ctx, b.down, resource, 32, count)
 	if err != nil {
+		return 0, err
+	}
+	used := cpuUsage().since(before)
+	if err := endProfile(); err != nil {
 		return 0, err
 	}
 	rate := made.perSecond()
 	b.rawRate[resource.Resource] = rate
 	what := fmt.Sprintf("raw creates of %d %s into the cluster, 32 workers", count, resource.Resource)
 	b.add(what, rate, "per second")
-	b.addUsage(what, cpuUsage().since(before), count, made.took)
+	b.addUsage(what, used, count, made.took)
 	return rate, nil
 }
 
