@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ type result struct {
 	// Action is pass, fail or skip.
 	Action  string
 	Elapsed float64
+	// Why are the lines in which it told why it failed.
+	Why []string `json:"-"`
 }
 
 type results []result
@@ -24,16 +27,28 @@ type results []result
 func read(r io.Reader) (results, error) {
 	var found results
 	failedIn := map[string]bool{}
+	said := map[test]*words{}
 	for decoder := json.NewDecoder(r); ; {
-		var event result
+		var event struct {
+			result
+			Output string
+		}
 		switch err := decoder.Decode(&event); {
 		case errors.Is(err, io.EOF):
 			return found, nil
 		case err != nil:
 			return nil, fmt.Errorf("reading the tests' events: %w", err)
 		}
+		name, _, inner := strings.Cut(event.Test, "/")
+		of := test{event.Package, name}
+		if event.Action == "output" {
+			if said[of] == nil {
+				said[of] = &words{}
+			}
+			said[of].hear(event.Output)
+		}
 		ended := event.Action == "pass" || event.Action == "fail" || event.Action == "skip"
-		if !ended || event.Package == "" || strings.Contains(event.Test, "/") {
+		if !ended || event.Package == "" || inner {
 			continue
 		}
 		if event.Test != "" && event.Action == "fail" {
@@ -41,10 +56,72 @@ func read(r io.Reader) (results, error) {
 		}
 		// A package that fails with a test of its own is told by the test; one that does not build, by itself.
 		if event.Test == "" && event.Action == "fail" && !failedIn[event.Package] {
-			found = append(found, result{Package: event.Package, Test: "(does not build or end)", Action: "fail", Elapsed: event.Elapsed})
+			found = append(found, result{Package: event.Package, Test: "(does not build or end)", Action: "fail", Elapsed: event.Elapsed, Why: said[of].last()})
 		}
-		found = append(found, event)
+		if event.Test != "" && event.Action == "fail" {
+			event.Why = said[of].failures()
+		}
+		delete(said, of)
+		found = append(found, event.result)
 	}
+}
+
+// test is one at the top, with all those in it, or the package itself.
+type test struct{ Package, Test string }
+
+// words are what a test has printed.
+type words struct {
+	lines []string
+}
+
+func (w *words) hear(output string) { w.lines = append(w.lines, strings.TrimRight(output, "\n")) }
+
+// How much of a failed test's words is shown again at the end.
+const (
+	mostLines   = 20
+	longestLine = 500
+)
+
+var (
+	// told is a line of t.Error and the like; more are the lines that go on with it.
+	told = regexp.MustCompile(`^ +[\w-]+\.go:\d+: `)
+	more = regexp.MustCompile(`^ {8,}`)
+	// logged is a line of a program's log among them.
+	logged = regexp.MustCompile(`^ *[IWEF]\d{4} \d\d:\d\d:\d\d`)
+)
+
+// failures are the lines of the test's own messages, the last ones if there are many.
+func (w *words) failures() []string {
+	if w == nil {
+		return nil
+	}
+	var own []string
+	telling := false
+	for _, line := range w.lines {
+		telling = !logged.MatchString(line) && (told.MatchString(line) || telling && more.MatchString(line))
+		if telling || strings.HasPrefix(line, "panic: ") {
+			own = append(own, line)
+		}
+	}
+	return shown(own)
+}
+
+// last are the last lines, whatever they are.
+func (w *words) last() []string {
+	if w == nil {
+		return nil
+	}
+	return shown(w.lines)
+}
+
+func shown(lines []string) []string {
+	lines = slices.Clone(lines[max(0, len(lines)-mostLines):])
+	for i, line := range lines {
+		if len(line) > longestLine {
+			lines[i] = strings.ToValidUTF8(line[:longestLine], "") + "…"
+		}
+	}
+	return lines
 }
 
 // tests returns those that ended so.
@@ -79,5 +156,8 @@ func list(w io.Writer, title string, tests results) {
 	fmt.Fprintln(w, title)
 	for _, test := range tests {
 		fmt.Fprintf(w, "  %s.%s (%.1fs)\n", test.Package, test.Test, test.Elapsed)
+		for _, line := range test.Why {
+			fmt.Fprintf(w, "      %s\n", strings.TrimLeft(line, " "))
+		}
 	}
 }

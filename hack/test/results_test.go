@@ -14,9 +14,16 @@ const events = `
 {"Action":"pass","Package":"m/a","Test":"TestGood","Elapsed":2.5}
 {"Action":"skip","Package":"m/a","Test":"TestNotHere","Elapsed":0}
 {"Action":"pass","Package":"m/a","Elapsed":3}
+{"Action":"output","Package":"m/b","Test":"TestBad","Output":"=== RUN   TestBad\n"}
+{"Action":"output","Package":"m/b","Test":"TestBad/part","Output":"        I1126 00:35:26.201039   22010 reflector.go:418] noise\n"}
+{"Action":"output","Package":"m/b","Test":"TestBad/part","Output":"    b_test.go:7: got 1,\n"}
+{"Action":"output","Package":"m/b","Test":"TestBad/part","Output":"        want 2\n"}
+{"Action":"output","Package":"m/b","Test":"TestBad","Output":"--- FAIL: TestBad (0.10s)\n"}
+{"Action":"fail","Package":"m/b","Test":"TestBad/part","Elapsed":0.1}
 {"Action":"fail","Package":"m/b","Test":"TestBad","Elapsed":0.1}
 {"Action":"fail","Package":"m/b","Elapsed":0.2}
 {"ImportPath":"m/c","Action":"build-fail"}
+{"Action":"output","Package":"m/c","Output":"FAIL m/c [build failed]\n"}
 {"Action":"fail","Package":"m/c","Elapsed":0}
 {"Action":"skip","Package":"m/without/tests","Elapsed":0}
 `
@@ -35,7 +42,10 @@ Slowest:
   m/a.TestGood (2.5s)
 Failed:
   m/b.TestBad (0.1s)
+      b_test.go:7: got 1,
+      want 2
   m/c.(does not build or end) (0.0s)
+      FAIL m/c [build failed]
 3 packages, 1 tests skipped, 1m1s
 1 passed, 2 failed
 `
