@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/client-go/util/retry"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/config"
@@ -95,9 +96,14 @@ spec:
 func (w *widgets) change(in *harness.Target, fields string) {
 	w.t.Helper()
 	versions := harness.Parse(w.t, w.crd(fields)).Object["spec"].(map[string]any)["versions"]
-	u := in.Down.MustGet(crdKind, "", "widgets."+w.group)
-	u.Object["spec"].(map[string]any)["versions"] = versions
-	harness.Must(in.Down.Client(u).Update(w.t.Context(), u, metav1.UpdateOptions{}))(w.t)
+	if err := retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the server writes its conditions
+		u := in.Down.MustGet(crdKind, "", "widgets."+w.group)
+		u.Object["spec"].(map[string]any)["versions"] = versions
+		_, err := in.Down.Client(u).Update(w.t.Context(), u, metav1.UpdateOptions{})
+		return err
+	}); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // negotiated waits for a condition of the NegotiatedAPIResource.
@@ -214,7 +220,7 @@ func TestClustersOfferACustomResource(t *testing.T) {
 	w.east.Down.Merge(w.kind(), namespace, "thing", `status: {phase: Spinning}`, "status")
 	w.tenant.Eventually(w.kind(), "web", "thing", harness.Has("Spinning", "status", "phase"))
 
-	before := w.versions()
+	before := w.atRest()
 	for i, target := range []*harness.Target{w.east, w.west} {
 		syncers[i].Stop()
 		syncers[i] = target.StartSyncer()
@@ -312,6 +318,24 @@ func (w *widgets) isOffered(want bool) func() error {
 		}
 		return nil
 	}
+}
+
+// atRest waits until no schema is left to be swept and nothing of what the negotiation writes has changed for a while, and gives
+// the versions then. Clusters publish dozens of types, which takes longer than what the test looks at.
+func (w *widgets) atRest() (versions []string) {
+	w.t.Helper()
+	harness.Eventually(w.t, w.noneIsUnused)
+	var since time.Time
+	harness.Eventually(w.t, func() error {
+		if now := w.versions(); !slices.Equal(now, versions) {
+			versions, since = now, time.Now()
+		}
+		if quiet := time.Since(since); quiet < 5*time.Second {
+			return fmt.Errorf("something was written %s ago", quiet)
+		}
+		return nil
+	})
+	return versions
 }
 
 // versions are those of all that the negotiation writes.

@@ -25,8 +25,9 @@ import (
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
-// Soon is how long anything may take on a busy machine before a test gives up on it.
-const Soon = 2 * time.Minute
+// Soon is how long anything may take on a busy machine before a test gives up on it. kcp alone takes up to 90 s until it
+// serves a type that was just bound, on two cores that others use too.
+const Soon = 4 * time.Minute
 
 // Side is one API server, or one workspace of kcp, as a test sees it: with all rights, past the syncer's own links.
 type Side struct {

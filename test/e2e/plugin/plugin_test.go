@@ -38,7 +38,7 @@ import (
 )
 
 // soon is how long anything may take on a busy machine before a test gives up on it.
-const soon = 2 * time.Minute
+const soon = 4 * time.Minute
 
 func TestMain(m *testing.M) {
 	os.Exit(env.Main(m, env.WithKCP(), env.WithCluster("plain")))
