@@ -128,3 +128,28 @@ func but(when func(*http.Request) bool, parts ...string) func(*http.Request) boo
 		return when(r)
 	}
 }
+
+// A claim that meets another version again and again is decided anew about the object as it is: kcp is asked for it past the
+// cache, which may be behind. Here nothing else ends the conflicts.
+func TestConflictsEndWithAFreshRead(t *testing.T) {
+	t.Parallel()
+	tn := newTenant(t)
+	kcp := newFaulty(t, tn.fleet.kcp.AdminConfig())
+	var reads atomic.Int64
+	conflict := refuse(http.StatusConflict, metav1.StatusReasonConflict, everything)
+	kcp.inject(func(w http.ResponseWriter, r *http.Request) bool {
+		switch about := strings.HasSuffix(r.URL.Path, "/configmaps/contested"); {
+		case about && r.Method == http.MethodGet:
+			reads.Add(1)
+		case about && r.Method == http.MethodPatch && reads.Load() == 0:
+			return conflict(w, r)
+		}
+		return false
+	})
+	tn.startSyncerWith(syncerOptions{kcp: kcp.config()})
+	tn.up.Create(fastConfigMap("contested"))
+	tn.up.Eventually("ConfigMap", "web", "contested", tn.claimed)
+	if reads.Load() == 0 || kcp.hits.Load() < 3 {
+		t.Errorf("claimed after %d conflicts and %d reads, want at least 3 and 1", kcp.hits.Load(), reads.Load())
+	}
+}
