@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -103,6 +104,28 @@ func TestJudge(t *testing.T) {
 			said := strings.Join(Judge(want, got), "\n")
 			if tc.says == "" && said != "" || !strings.Contains(said, tc.says) {
 				t.Errorf("the judge says %q, want %q", said, tc.says)
+			}
+		})
+	}
+}
+
+func TestTroubleThatIsNoFightWithAVandal(t *testing.T) {
+	now := time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+	const fight = `{"type":"Synced","status":"False","reason":"DriftFight","message":"field data.a was changed downstream again and again, by vandal","lastTransitionTime":"2026-11-26T02:%s:00Z"}`
+	for name, test := range map[string]struct {
+		conditions string
+		trouble    bool
+	}{
+		"none":                        {"", false},
+		"a fight with a vandal":       {"[" + fmt.Sprintf(fight, "51") + "]", false},
+		"one that should be over":     {"[" + fmt.Sprintf(fight, "49") + "]", true},
+		"one with somebody else":      {"[" + strings.Replace(fmt.Sprintf(fight, "51"), "by vandal", "by kubectl", 1) + "]", true},
+		"a fight and something else":  {"[" + fmt.Sprintf(fight, "51") + `,{"type":"Quarantined","reason":"Rejected"}]`, true},
+		"something that is no answer": {"{", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := troubleIn(test.conditions, now); (got != "") != test.trouble {
+				t.Errorf("trouble is %q", got)
 			}
 		})
 	}

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -74,6 +76,28 @@ func (s *stage) pictureUp(ctx context.Context, p *Picture) error {
 	return nil
 }
 
+// fightLasts is for how long a syncer may go on calling it a fight when a vandal has changed the same copy again and again:
+// by then it is true, however much has been corrected.
+const fightLasts = 10 * time.Minute
+
+// troubleIn is what the conditions tell of, but for a fight with a vandal that may not be over.
+func troubleIn(conditions string, now time.Time) string {
+	if conditions == "" {
+		return ""
+	}
+	var told []metav1.Condition
+	if err := json.Unmarshal([]byte(conditions), &told); err != nil {
+		return conditions
+	}
+	fights := func(c metav1.Condition) bool {
+		return c.Reason == workloadv1alpha1.ReasonDriftFight && strings.HasSuffix(c.Message, ", by vandal") && now.Sub(c.LastTransitionTime.Time) < fightLasts
+	}
+	if len(slices.DeleteFunc(told, fights)) == 0 {
+		return ""
+	}
+	return conditions
+}
+
 func (s *stage) original(u *unstructured.Unstructured) (Original, error) {
 	thing, misfit := Read(u)
 	o := Original{Thing: thing, Misfit: text(misfit), UID: string(u.GetUID()), Deleting: u.GetDeletionTimestamp() != nil, On: map[string]string{}}
@@ -84,7 +108,7 @@ func (s *stage) original(u *unstructured.Unstructured) (Original, error) {
 		if leaving := u.GetAnnotations()[workloadv1alpha1.DeletionAnnotation(t.key)]; leaving != "" {
 			o.On[t.name] = "leaving since " + leaving
 		}
-		if trouble := u.GetAnnotations()[workloadv1alpha1.ConditionsAnnotation(t.key)]; trouble != "" {
+		if trouble := troubleIn(u.GetAnnotations()[workloadv1alpha1.ConditionsAnnotation(t.key)], time.Now()); trouble != "" {
 			o.Trouble += t.name + ": " + trouble
 		}
 		for _, finalizer := range u.GetFinalizers() {
