@@ -29,7 +29,8 @@ type RelookOptions struct {
 	Settling []time.Duration
 	// Period is for how long nothing is looked at without a hint. The answer may change.
 	Period func() time.Duration
-	// Retry is how soon after a failure it is looked again.
+	// Retry is the longest wait after failures. It is looked again after a sixteenth of it, and after each failure more
+	// after twice the time.
 	Retry time.Duration
 	Clock clock.Clock
 }
@@ -56,6 +57,7 @@ func (r *Relook) Hint() {
 // Run looks until ctx is done. Without a hint before, it begins with a wait.
 func (r *Relook) Run(ctx context.Context) {
 	var pending []time.Duration
+	failures := 0
 	for {
 		var next time.Duration
 		if len(pending) > 0 {
@@ -74,9 +76,20 @@ func (r *Relook) Run(ctx context.Context) {
 			continue
 		case <-timer.C():
 		}
-		if err := r.options.Look(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Looking again after a failure", "task", r.options.Task, "retryAfter", r.options.Retry.String())
-			pending = append([]time.Duration{r.options.Retry}, pending...)
+		err := r.options.Look(ctx)
+		if err == nil || ctx.Err() != nil {
+			failures = 0
+			continue
 		}
+		after := r.retryAfter(failures)
+		failures++
+		klog.FromContext(ctx).Error(err, "Looking again after a failure", "task", r.options.Task, "retryAfter", after.String())
+		pending = append([]time.Duration{after}, pending...)
 	}
+}
+
+// retryAfter is how long to wait after a failure that so many came before.
+func (r *Relook) retryAfter(before int) time.Duration {
+	const doublings = 4
+	return r.options.Retry >> max(0, doublings-before)
 }

@@ -97,7 +97,11 @@ func TestRelook(t *testing.T) {
 	r.after(time.Second, false)
 	r.fail <- errors.New("it does not answer")
 	r.after(2*time.Second, true)
-	r.after(4*time.Second, false)
-	r.after(2*time.Second, true) // after the failure
+	for _, wait := range []time.Duration{5 * time.Second / 16, 5 * time.Second / 8, 5 * time.Second / 4, 5 * time.Second / 2, 5 * time.Second, 5 * time.Second} {
+		r.fail <- errors.New("it still does not")
+		r.after(wait*9/10, false)
+		r.after(wait/4, true) // later and later after failures
+	}
+	r.after(6*time.Second, true) // and after the last one
 	r.after(59*time.Minute, false)
 }
