@@ -153,3 +153,30 @@ func TestConflictsEndWithAFreshRead(t *testing.T) {
 		t.Errorf("claimed after %d conflicts and %d reads, want at least 3 and 1", kcp.hits.Load(), reads.Load())
 	}
 }
+
+// A deletion that something on the way answers in the server's place is made again: the copy is still there, and no event will
+// tell so.
+func TestADeletionThatIsNoneIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	tn := newTenant(t)
+	cluster := newFaulty(t, tn.cluster.AdminConfig())
+	var answered atomic.Bool
+	cluster.inject(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodDelete || !strings.HasSuffix(r.URL.Path, "/configmaps/doomed") || answered.Swap(true) {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte("null"))
+		return true
+	})
+	tn.startSyncerWith(syncerOptions{cluster: cluster.config()})
+	tn.up.Create(fastConfigMap("doomed"))
+	tn.up.Eventually("ConfigMap", "web", "doomed", tn.claimed)
+	tn.copyOf("ConfigMap", "doomed", has("fast", "data", "mode"))
+	tn.up.Delete("ConfigMap", "web", "doomed")
+	tn.up.EventuallyGone("ConfigMap", "web", "doomed")
+	tn.down.EventuallyGone("ConfigMap", tn.downNamespace("web"), "doomed")
+	if !answered.Load() {
+		t.Error("no deletion was answered in the server's place")
+	}
+}

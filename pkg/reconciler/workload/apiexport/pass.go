@@ -68,7 +68,18 @@ func (c *Controller) process(ctx context.Context, gr schema.GroupResource) (time
 	if refused || g.Used != nil && *g.Used {
 		return againPeriod, nil
 	}
+	if g.again == 0 && (len(g.orphans) > 0 || len(g.surplus(outcome)) > 0) {
+		return againPeriod, nil // whether they went indeed
+	}
 	return g.again, nil
+}
+
+// surplus are what was negotiated of versions that nobody serves or offers any more.
+func (g gathered) surplus(outcome Outcome) []*apiresourcev1alpha1.NegotiatedAPIResource {
+	return slices.DeleteFunc(slices.Clone(g.negotiated), func(n *apiresourcev1alpha1.NegotiatedAPIResource) bool {
+		_, talked := outcome.Versions[n.Spec.Version]
+		return talked || n.DeletionTimestamp != nil
+	})
 }
 
 // refuse tells that kcp would not take the schema. What was offered stays.
@@ -216,10 +227,8 @@ func (c *Controller) reportNegotiated(ctx context.Context, g gathered, outcome O
 		}
 		errs = append(errs, c.reportVersion(ctx, g, resource, v, schemaName))
 	}
-	for _, n := range g.negotiated {
-		if _, talked := outcome.Versions[n.Spec.Version]; !talked && n.DeletionTimestamp == nil {
-			errs = append(errs, c.writer.Delete(ctx, negotiatedGVR, fleet.KeyOf(n), n.UID))
-		}
+	for _, n := range g.surplus(outcome) {
+		errs = append(errs, c.writer.Delete(ctx, negotiatedGVR, fleet.KeyOf(n), n.UID))
 	}
 	return errors.Join(errs...)
 }

@@ -281,6 +281,9 @@ func (p *pass) apply(ctx context.Context) error {
 	return nil
 }
 
+// goneWithin is how long the cache may take to show that something is gone. If it does not go, no event tells so.
+const goneWithin = 10 * time.Second
+
 // remove takes the claim of a target off what it brought up, and deletes it.
 func (p *pass) remove(ctx context.Context) error {
 	var err error
@@ -288,6 +291,7 @@ func (p *pass) remove(ctx context.Context) error {
 		_, err = p.c.writer.Patch(ctx, p.typ.gvr, p.item.Key, p.decision.Patch(string(p.o.UID), p.o.ResourceVersion))
 	}
 	if err == nil && !p.seen.Object.Deleting {
+		p.lookAgain(goneWithin)
 		err = p.c.writer.Delete(ctx, p.typ.gvr, p.item.Key, p.o.UID)
 	}
 	if tmc.IsObjectNotFound(err, p.item.resource.Resource, p.item.Name) {

@@ -264,7 +264,7 @@ func (n *namespaces) checkNext(ctx context.Context) bool {
 // longestUncertainty is the longest wait after a failed check. A namespace that holds something else is looked at less often.
 const longestUncertainty = 30 * time.Second
 
-// check removes the namespace if nothing needs it; again asks for another look later.
+// check removes the namespace if nothing needs it; again asks for another look later, also whether it goes indeed.
 func (n *namespaces) check(ctx context.Context, name string) (again bool, err error) {
 	obj, exists, err := n.informer.GetIndexer().GetByKey(name)
 	if err != nil || !exists {
@@ -292,7 +292,7 @@ func (n *namespaces) check(ctx context.Context, name string) (again bool, err er
 	if err == nil {
 		n.metrics.namespacesRemoved.Inc()
 	}
-	return err != nil, err
+	return true, err
 }
 
 // stranger names something in the namespace that would die with it: an object that neither we nor the cluster itself

@@ -277,14 +277,20 @@ func (p *pass) conflictPolicy() (workloadv1alpha1.ConflictPolicy, error) {
 	return policy, nil
 }
 
+// goneWithin is how long the caches may take to show that something is gone. An answer says that it goes; if it does not all the
+// same, because something between us and the server has answered, no event tells so.
+const goneWithin = 10 * time.Second
+
 func (p *pass) deleteCopy(ctx context.Context, doing, why string) error {
 	p.acting(ctx, doing, why)
+	p.after = soonest(p.after, goneWithin)
 	return p.countDown("delete", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
 }
 
 // disownCopy leaves the copy running, stripped of our marks.
 func (p *pass) disownCopy(ctx context.Context, why string) error {
 	p.acting(ctx, "Disowning the copy", why)
+	p.after = soonest(p.after, goneWithin)
 	return p.countDown("disown", p.c.writer.Disown(ctx, p.down.Namespace, p.down.Name, p.down.UID))
 }
 
@@ -302,6 +308,7 @@ func (p *pass) sweep(ctx context.Context) error {
 		return p.disownCopy(ctx, "its removal policy keeps it")
 	}
 	p.acting(ctx, "Sweeping an orphan", p.decision.Why)
+	p.after = soonest(p.after, goneWithin)
 	p.c.metrics.orphansSwept.Inc()
 	return p.countDown("sweep", p.c.writer.Delete(ctx, p.down.Namespace, p.down.Name, p.down.UID))
 }

@@ -229,6 +229,7 @@ func (p *pass) report(ctx context.Context) error {
 
 func (p *pass) release(ctx context.Context) error {
 	p.acting(ctx, "Releasing the object", p.decision.Why)
+	p.after = soonest(p.after, goneWithin)
 	err := p.c.reporter(p.source, p.key.Cluster).Release(ctx, p.up)
 	p.c.metrics.written(directionUp, "release", err)
 	if err == nil {

@@ -287,6 +287,7 @@ func withoutVersion(patch []byte) ([]byte, error) {
 
 func (p *upPass) letGo(ctx context.Context) error {
 	p.acting(ctx, "Releasing an object that came up")
+	p.after = soonest(p.after, goneWithin)
 	return p.wroteUp("release", "", p.writer(p.source).LetGo(ctx, p.up))
 }
 
@@ -298,6 +299,7 @@ func (p *upPass) remove(ctx context.Context) error {
 		}
 	}
 	p.acting(ctx, "Removing an object that came up")
+	p.after = soonest(p.after, goneWithin)
 	return p.wroteUp("delete", "", p.writer(p.source).Delete(ctx, p.up))
 }
 

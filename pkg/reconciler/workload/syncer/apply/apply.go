@@ -6,6 +6,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -68,6 +69,9 @@ func (w *Writer) send(ctx context.Context, request *rest.Request, namespace, nam
 	}
 	if err := json.Unmarshal(raw, &answer, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 		return "", fmt.Errorf("decoding the answer: %w", err)
+	}
+	if answer.Metadata.ResourceVersion == "" {
+		return "", errors.New("the answer is no object: it has no resourceVersion")
 	}
 	return answer.Metadata.ResourceVersion, nil
 }
