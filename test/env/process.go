@@ -147,22 +147,6 @@ func (p *Process) Pause() {
 	}
 }
 
-// stopped reports whether all threads are stopped. Where the system does not tell, they count as stopped.
-func (r *run) stopped() bool {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", r.pid))
-	if err != nil {
-		return true
-	}
-	return !slices.ContainsFunc(threads, func(stat string) bool {
-		raw, err := os.ReadFile(stat)
-		if err != nil {
-			return false // it has ended
-		}
-		name := strings.LastIndex(string(raw), ") ") // what follows is the state; the name before may hold anything
-		return name < 0 || !strings.HasPrefix(string(raw[name+2:]), "T")
-	})
-}
-
 // Resume continues a paused process.
 func (p *Process) Resume() { p.current().signalGroup(syscall.SIGCONT) }
 
@@ -299,6 +283,22 @@ func (r *run) awaitEnd(cmd *exec.Cmd) {
 	r.gone = true
 	r.state = cmd.ProcessState
 	_ = syscall.Kill(-r.pid, syscall.SIGKILL)
+}
+
+// stopped reports whether all threads are stopped. Where the system does not tell, they count as stopped.
+func (r *run) stopped() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", r.pid))
+	if err != nil {
+		return true
+	}
+	return !slices.ContainsFunc(threads, func(stat string) bool {
+		raw, err := os.ReadFile(stat)
+		if err != nil {
+			return false // it has ended
+		}
+		name := strings.LastIndex(string(raw), ") ") // what follows is the state; the name before may hold anything
+		return name < 0 || !strings.HasPrefix(string(raw[name+2:]), "T")
+	})
 }
 
 func (r *run) signalGroup(signal syscall.Signal) { r.kill(-r.pid, signal) }
