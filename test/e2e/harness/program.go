@@ -26,16 +26,18 @@ func Start(t *testing.T, e *env.Env, command env.Command) *Program {
 	return s
 }
 
-// Stop ends the program in an orderly manner, and shows its log if the test failed.
+// Stop ends the program in an orderly manner, and shows its log if the test failed, without that of how it ends: then what it
+// did last would hardly be seen.
 func (s *Program) Stop() {
+	if s.T.Failed() {
+		s.T.Logf("the end of the program's log:\n%s", s.Tail(80))
+	}
 	s.Signal(syscall.SIGTERM)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if _, err := s.Wait(ctx); err != nil {
+		s.T.Logf("the program did not end within 10 s: %v", err)
 		s.Kill()
-	}
-	if s.T.Failed() {
-		s.T.Logf("the end of the program's log:\n%s", s.Tail(80))
 	}
 }
 
