@@ -180,3 +180,19 @@ func TestADeletionThatIsNoneIsMadeAgain(t *testing.T) {
 		t.Error("no deletion was answered in the server's place")
 	}
 }
+
+// A copy that somebody deletes before the syncer has seen it, because its watch is broken, is made again: no event tells of either.
+func TestACopyThatWasNeverSeenIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	tn := newTenant(t)
+	cluster := newFaulty(t, tn.cluster.AdminConfig())
+	tn.startSyncerWith(syncerOptions{cluster: cluster.config()})
+	tn.up.Create(fastConfigMap("first"))
+	tn.copyOf("ConfigMap", "first", has("fast", "data", "mode"))
+	cluster.inject(refuse(http.StatusForbidden, metav1.StatusReasonForbidden, lists("configmaps")))
+	tn.up.Create(fastConfigMap("unseen"))
+	tn.copyOf("ConfigMap", "unseen", has("fast", "data", "mode"))
+	tn.up.Eventually("ConfigMap", "web", "unseen", tn.claimed)
+	tn.down.Delete("ConfigMap", tn.downNamespace("web"), "unseen")
+	tn.copyOf("ConfigMap", "unseen", has("fast", "data", "mode"))
+}

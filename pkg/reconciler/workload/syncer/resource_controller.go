@@ -200,6 +200,9 @@ func (c *ResourceController) process(ctx context.Context, key Key) (after time.D
 	}
 	p.record.state = p.state(err)
 	c.records.store(key, p.record, p.now)
+	if p.made { // what the cache does not show by then is gone again, and no event tells so
+		p.after = soonest(p.after, unseenPatience)
+	}
 	return p.after, err
 }
 
