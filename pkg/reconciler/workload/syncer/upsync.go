@@ -197,7 +197,7 @@ func (p *upPass) create(ctx context.Context) error {
 		return p.wroteUp("create", "", err)
 	}
 	p.record.created = p.now
-	p.after = soonest(p.after, unseenPatience) // if it is gone again by then, no event tells so
+	p.after = soonest(p.after, unseenPatience)                 // if it is gone again by then, no event tells so
 	_ = p.wroteUp("create", created.GetResourceVersion(), nil) // counts it
 	if !alone {
 		return nil
