@@ -181,7 +181,8 @@ func TestADeletionThatIsNoneIsMadeAgain(t *testing.T) {
 	}
 }
 
-// A copy that somebody deletes before the syncer has seen it, because its watch is broken, is made again: no event tells of either.
+// A copy that somebody deletes before the syncer has seen it, because its watch is broken, is made again, and so is its namespace:
+// no event tells of either.
 func TestACopyThatWasNeverSeenIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
@@ -189,10 +190,18 @@ func TestACopyThatWasNeverSeenIsMadeAgain(t *testing.T) {
 	tn.startSyncerWith(syncerOptions{cluster: cluster.config()})
 	tn.up.Create(fastConfigMap("first"))
 	tn.copyOf("ConfigMap", "first", has("fast", "data", "mode"))
-	cluster.inject(refuse(http.StatusForbidden, metav1.StatusReasonForbidden, lists("configmaps")))
+	cluster.inject(refuse(http.StatusForbidden, metav1.StatusReasonForbidden, lists("configmaps", "namespaces")))
 	tn.up.Create(fastConfigMap("unseen"))
 	tn.copyOf("ConfigMap", "unseen", has("fast", "data", "mode"))
 	tn.up.Eventually("ConfigMap", "web", "unseen", tn.claimed)
 	tn.down.Delete("ConfigMap", tn.downNamespace("web"), "unseen")
 	tn.copyOf("ConfigMap", "unseen", has("fast", "data", "mode"))
+
+	tn.up.Create(`{apiVersion: v1, kind: Namespace, metadata: {name: later}}`)
+	tn.up.Create(`{apiVersion: v1, kind: ConfigMap, metadata: {name: unseen, namespace: later}, data: {mode: fast}}`)
+	namespace := tn.downNamespace("later")
+	tn.down.Eventually("ConfigMap", namespace, "unseen", has("fast", "data", "mode"))
+	tn.down.Delete("Namespace", "", namespace)
+	tn.down.EventuallyGone("ConfigMap", namespace, "unseen")
+	tn.down.Eventually("ConfigMap", namespace, "unseen", has("fast", "data", "mode"))
 }

@@ -171,6 +171,14 @@ func (n *namespaces) ensure(ctx context.Context, locator workloadv1alpha1.Namesp
 	return name, err
 }
 
+// doubt has the namespace made anew if it is not there: the cluster said so, and that it was deleted may never be told, if it was
+// never seen.
+func (n *namespaces) doubt(locator workloadv1alpha1.NamespaceLocator) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.names, locator)
+}
+
 // NamespaceTakenError says that the name of a downstream namespace is taken by one that is not ours.
 type NamespaceTakenError struct{ Name string }
 

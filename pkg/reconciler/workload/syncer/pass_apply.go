@@ -120,8 +120,11 @@ func (p *pass) createCopy(ctx context.Context) error {
 		return err
 	}
 	created, err := p.c.writer.Create(ctx, whole)
-	if apierrors.IsAlreadyExists(err) {
+	switch {
+	case apierrors.IsAlreadyExists(err):
 		return p.resolveConflict(ctx, err)
+	case apierrors.IsNotFound(err) && p.c.namespaced:
+		p.c.namespaces.doubt(p.c.target.locate(p.key.Cluster, p.key.Namespace))
 	}
 	if err == nil {
 		p.record.made, p.record.created, p.record.remaking, p.made = p.c.clock.Now(), p.now, false, true
