@@ -49,8 +49,10 @@ type Fleet struct {
 
 	lock   sync.Mutex
 	caches map[resourceID]cacheEntry
-	// checks are those of the loops, which are told while the fleet runs.
+	// checks are those of the loops, which are told while the fleet runs. closing ends loops that did not come to run: what they
+	// depend on had not been listed yet when the fleet ended.
 	checks  []tmc.Check
+	closing []func()
 	running context.Context //nolint:containedctx // set while the fleet runs, for caches that are asked for later
 	wait    sync.WaitGroup
 
@@ -148,6 +150,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	f.running = nil
 	f.lock.Unlock()
 	f.wait.Wait()
+	for _, end := range f.closing {
+		end()
+	}
 	return nil
 }
 

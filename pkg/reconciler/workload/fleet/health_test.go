@@ -5,12 +5,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
@@ -60,6 +63,25 @@ func TestLivenessTellsAStuckReconciler(t *testing.T) {
 	if text := livez(health); strings.Contains(text, "placement") {
 		t.Errorf("a fleet that has ended is told of:\n%s", text)
 	}
+}
+
+// A fleet that ends before everything has been listed leaves nothing of its loops behind, although they never came to run. A
+// manager that loses its Lease again and again, because kcp is slow, makes many of them.
+func TestNothingIsLeftOfAFleet(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	f, err := New(Deps{Config: &rest.Config{Host: "https://kcp.example"}, Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clock.RealClock{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := NewLoop(f, "ran", 1, func(context.Context, string) (time.Duration, error) { return 0, nil })
+	NewLoop(f, "never ran", 1, func(context.Context, string) (time.Duration, error) { return 0, nil })
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { ran.Run(ctx) })
+	running.Go(func() { _ = f.Run(ctx) }) // it has no error
+	stop()
+	running.Wait()
+	goleak.VerifyNone(t, before)
 }
 
 func livez(health *tmc.Health) string {

@@ -28,7 +28,7 @@ type Loop[K comparable] struct {
 	origins tmc.Origins[K]
 }
 
-// NewLoop makes the loop of the reconciler of that name, with the fleet's metrics, gates and health. Process runs one
+// NewLoop makes the loop of the reconciler of that name, with the fleet's metrics, gates and health, for as long as the fleet runs. Process runs one
 // pass over a key and says when to look again without being asked; zero for not.
 func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process func(context.Context, K) (again time.Duration, err error)) *Loop[K] {
 	l := &Loop[K]{fleet: f, reconciler: reconciler, seen: map[K]time.Time{}}
@@ -55,7 +55,7 @@ func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process fun
 			tmc.LogFailure(ctx, failure)
 		},
 	})
-	f.checkLoop(tmc.Check{Name: "reconciler/" + reconciler, Kind: tmc.Liveness, Run: func(ctx context.Context) error {
+	f.keepLoop(l.Close, tmc.Check{Name: "reconciler/" + reconciler, Kind: tmc.Liveness, Run: func(ctx context.Context) error {
 		if err := errors.Join(progress.Check(ctx), l.Stalled(f.deps.Clock.Now())); err != nil {
 			return err
 		}
@@ -67,11 +67,11 @@ func NewLoop[K comparable](f *Fleet, reconciler string, workers int, process fun
 	return l
 }
 
-// checkLoop has the probes ask the check while the fleet runs.
-func (f *Fleet) checkLoop(check tmc.Check) {
+// keepLoop has the probes ask the check while the fleet runs, and the loop closed when it has ended.
+func (f *Fleet) keepLoop(end func(), check tmc.Check) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	f.checks = append(f.checks, check)
+	f.checks, f.closing = append(f.checks, check), append(f.closing, end)
 }
 
 // Run works until ctx is done, and returns when every worker has stopped.
