@@ -111,7 +111,9 @@ type Script struct {
 	Size  Size
 	model *Model
 	deck  []card
-	round int
+	// places are, for each kind of faults, those where it has not been since it was everywhere.
+	places map[FaultKind][]string
+	round  int
 }
 
 type card struct {
@@ -121,7 +123,7 @@ type card struct {
 
 // NewScript is the script of a seed, with the state before its first round.
 func NewScript(seed uint64, size Size) *Script {
-	return &Script{Seed: seed, Size: size, model: NewModel(size)}
+	return &Script{Seed: seed, Size: size, model: NewModel(size), places: map[FaultKind][]string{}}
 }
 
 // Resize has the rounds from now on be of another size. Workspaces and slots stay.
@@ -229,15 +231,16 @@ func (s *Script) move(random *rand.Rand) Act {
 // adds up.
 const deadly = 2
 
-// faults deals from a deck, so that each kind comes up before one comes twice.
+// faults deals from a deck, so that each kind comes up before one comes twice. What kills has to wait for a round where it may,
+// and comes first there.
 func (s *Script) faults(random *rand.Rand) []Fault {
 	mayKill := (s.round-1)%4 < deadly
 	var dealt []Fault
 	for len(dealt) < s.Size.Faults {
-		at := slices.IndexFunc(s.deck, func(c card) bool { return mayKill || !c.kind.killsProgram() })
+		at := s.next(mayKill)
 		if at < 0 {
-			s.deck = append(s.deck, newDeck(random, s.Size.Kinds)...)
-			if !mayKill && !slices.ContainsFunc(s.deck, func(c card) bool { return !c.kind.killsProgram() }) {
+			s.deck = append(s.deck, s.newDeck(random)...)
+			if s.next(mayKill) < 0 {
 				break
 			}
 			continue
@@ -254,11 +257,26 @@ func (s *Script) faults(random *rand.Rand) []Fault {
 	return dealt
 }
 
-func newDeck(random *rand.Rand, kinds []FaultKind) []card {
+// next is which card is drawn; none is below zero.
+func (s *Script) next(mayKill bool) int {
+	kills := func(c card) bool { return c.kind.killsProgram() }
+	if at := slices.IndexFunc(s.deck, kills); mayKill && at >= 0 {
+		return at
+	}
+	return slices.IndexFunc(s.deck, func(c card) bool { return !kills(c) })
+}
+
+// newDeck has each kind once, at a place where it has not been before it was everywhere.
+func (s *Script) newDeck(random *rand.Rand) []card {
 	var deck []card
-	for _, kind := range kinds {
-		places := kind.places()
-		deck = append(deck, card{kind, places[random.IntN(len(places))]})
+	for _, kind := range s.Size.Kinds {
+		left := s.places[kind]
+		if len(left) == 0 {
+			left = slices.Clone(kind.places())
+		}
+		at := random.IntN(len(left))
+		deck = append(deck, card{kind, left[at]})
+		s.places[kind] = slices.Delete(left, at, at+1)
 	}
 	random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 	return deck

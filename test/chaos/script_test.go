@@ -99,6 +99,70 @@ func TestFaultsAreDealt(t *testing.T) {
 	}
 }
 
+// A run has each kind of faults, wherever it may be: links in every way first, and then everything within the rounds that there are
+// in twenty minutes; what needs more than that comes in turns.
+func TestEachRunHasEachKindOfFaults(t *testing.T) {
+	const least = 7 // rounds that a run of twenty minutes has at least
+	for seed := range uint64(200) {
+		s := NewScript(seed, whole)
+		s.Begin()
+		s.Resize(onlyLinks(whole))
+		hurt := map[card]int{}
+		for _, fault := range s.Next().Faults {
+			hurt[card{fault.Kind, fault.Where}]++
+		}
+		for _, kind := range linkFaults {
+			for _, link := range links {
+				if hurt[card{kind, link}] != 1 {
+					t.Errorf("seed %d: %q of %s comes %d times in the round of links", seed, kind, link, hurt[card{kind, link}])
+				}
+			}
+		}
+		s.Resize(whole)
+		dealt, places := map[FaultKind]int{}, map[card]bool{}
+		for range least {
+			for _, fault := range s.Next().Faults {
+				dealt[fault.Kind]++
+				places[card{fault.Kind, fault.Where}] = true
+			}
+		}
+		for _, kind := range FaultKinds {
+			if dealt[kind] == 0 {
+				t.Errorf("seed %d: %q is not dealt in %d rounds", seed, kind, least)
+			}
+			at := 0
+			for _, place := range kind.places() {
+				if places[card{kind, place}] {
+					at++
+				}
+			}
+			if want := min(dealt[kind], len(kind.places())); at != want {
+				t.Errorf("seed %d: %q is dealt %d times at %d places, want %d", seed, kind, dealt[kind], at, want)
+			}
+		}
+	}
+}
+
+// The part that is played with every test run is short: it has each of its kinds all the same.
+func TestThePartHasEachKindOfFaults(t *testing.T) {
+	s := NewScript(1, part)
+	s.Begin()
+	s.Resize(onlyLinks(part))
+	s.Next()
+	s.Resize(part)
+	dealt := map[FaultKind]int{}
+	for range partRounds {
+		for _, fault := range s.Next().Faults {
+			dealt[fault.Kind]++
+		}
+	}
+	for _, kind := range withoutSkew {
+		if dealt[kind] == 0 {
+			t.Errorf("%q is not dealt", kind)
+		}
+	}
+}
+
 func TestOnlyTheFaultsAskedForAreDealt(t *testing.T) {
 	s := NewScript(1, small)
 	s.Begin()

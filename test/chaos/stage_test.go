@@ -253,7 +253,9 @@ func (s *stage) startManager(ctx context.Context, flags []string) (authority str
 		"--kcp-kubeconfig=" + kubeconfig, "--provider-workspace=" + provider.String(),
 		fmt.Sprintf("--virtual-workspace-port=%d", port), fmt.Sprintf("--virtual-workspace-url=https://127.0.0.1:%d", port),
 		"--virtual-workspace-cert-file=" + certificate.CertFile, "--virtual-workspace-key-file=" + certificate.KeyFile,
-		"--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s", "--leader-elect-retry-period=500ms",
+		// Short, so that a killed manager is soon followed by the next; and longer than a write takes on a machine that does other things
+		// too: a leader that loses its Lease lists everything anew.
+		"--leader-elect-lease-duration=10s", "--leader-elect-renew-deadline=8s", "--leader-elect-retry-period=500ms",
 	}, nil)
 	if err != nil {
 		return "", err
