@@ -2,6 +2,9 @@ package virtualworkspace
 
 import (
 	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -9,7 +12,10 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/kcp-dev/logicalcluster/v3"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 )
@@ -234,5 +240,25 @@ func TestSeen(t *testing.T) {
 	s.note(r.seenType(), of, false)
 	if _, ok := s.alone(r); ok {
 		t.Error("there is no room")
+	}
+}
+
+// A kcp that takes too long to review a caller says nothing about them: the client is asked to come back.
+func TestKCPThatDoesNotAnswerInTime(t *testing.T) {
+	kcp := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}))
+	defer kcp.Close()
+	u, err := newUpstream(&rest.Config{Host: kcp.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	review := reviews{upstream: u, kcp: kcp.URL, provider: logicalcluster.NewPath("root:compute")}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = review.authenticate(ctx, "token")
+	if status, why := statusOf(passOn(err)); status.Code != http.StatusServiceUnavailable || why != "" || status.Details.RetryAfterSeconds == 0 {
+		t.Errorf("the client is told %d %s (%s): %v", status.Code, status.Message, why, err)
 	}
 }

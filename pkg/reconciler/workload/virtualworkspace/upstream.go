@@ -72,7 +72,7 @@ func (u *upstream) send(ctx context.Context, c call) (*http.Response, error) {
 		request.Header.Set("Content-Type", c.contentType)
 	}
 	response, err := u.client.Do(request)
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // nobody waits for an answer then; what took too long is no answer
 		return nil, errors.Join(unavailable("kcp does not answer"), err)
 	}
 	return response, err
