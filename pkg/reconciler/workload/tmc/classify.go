@@ -157,10 +157,14 @@ func categorizeForbidden(status *metav1.Status) Category {
 }
 
 // categorizeInvalid answers Immutable only if nothing else is wrong: who recreates an object for that must not find
-// then that it cannot be created.
+// then that it cannot be created. That the UID is not the one that a write was made for means that the object was replaced, and
+// that nothing is known of the one that is there.
 func categorizeInvalid(status *metav1.Status) Category {
 	messages := []string{status.Message}
 	if status.Details != nil && len(status.Details.Causes) > 0 {
+		if slices.ContainsFunc(status.Details.Causes, tellsReplaced) {
+			return Conflict
+		}
 		messages = nil
 		for _, cause := range status.Details.Causes {
 			messages = append(messages, cause.Message)
@@ -172,6 +176,11 @@ func categorizeInvalid(status *metav1.Status) Category {
 		}
 	}
 	return Immutable
+}
+
+// tellsReplaced is true for what is said of a patch that carries another UID than the object has.
+func tellsReplaced(cause metav1.StatusCause) bool {
+	return cause.Field == "metadata.uid" && tellsImmutable(cause.Message)
 }
 
 // tellsImmutable knows the words that API servers have for it.

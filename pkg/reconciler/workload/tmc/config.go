@@ -119,6 +119,7 @@ func NewConfigFile[C any](o ConfigFileOptions[C]) *ConfigFile[C] {
 		state:   ConfigState{Path: o.Source.Path, Verdict: ConfigInForce},
 		inForce: o.Source.Content, judged: o.Source.Content,
 	}
+	f.metrics.successful.Set(1)
 	if o.Source.Path != "" {
 		f.metrics.tell(ConfigInForce, f.inForce, f.clock.Now())
 	}
@@ -168,8 +169,7 @@ func (f *ConfigFile[C]) follow(ctx context.Context) error {
 		events, lost, watch = watcher.Events, watcher.Errors, func() { f.watchFolders(ctx, watcher) }
 	}
 	watch()
-	f.look(ctx) // it may have changed since it was read
-	var settled <-chan time.Time
+	settled := f.clock.After(configSettle) // it may have changed since it was read, and be in the middle of that
 	for {
 		select {
 		case <-ctx.Done():
@@ -184,8 +184,7 @@ func (f *ConfigFile[C]) follow(ctx context.Context) error {
 			watch()
 			f.look(ctx)
 		case <-ticker.C():
-			watch()
-			f.look(ctx)
+			settled = f.clock.After(configSettle)
 		}
 	}
 }
@@ -279,7 +278,7 @@ func newConfigMetrics(reg prometheus.Registerer) *configMetrics {
 		}, []string{"hash"})),
 		successful: register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "workload_config_last_reload_successful",
-			Help: "1 if the configuration file as it is now is in force, 0 if the one of before still is.",
+			Help: "1 if the configuration file as it is now is in force, or there is none; 0 if the one of before still is.",
 		})),
 		restarts: register(reg, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "workload_config_restart_required",

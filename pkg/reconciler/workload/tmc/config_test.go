@@ -188,6 +188,9 @@ func TestWithoutAFileNothingIsFollowed(t *testing.T) {
 	if parts := file.Parts(); len(parts) > 0 || file.State().Err() != nil {
 		t.Errorf("%v, %+v", parts, file.State())
 	}
+	if testutil.ToFloat64(file.metrics.successful) != 1 { // for the alert: nothing was rejected
+		t.Error("the metric says that a file was not taken up")
+	}
 }
 
 func TestConfigz(t *testing.T) {

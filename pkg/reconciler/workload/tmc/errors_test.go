@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +33,20 @@ type want struct {
 func TestRecordedAnswers(t *testing.T) {
 	for server, wants := range map[string]map[string]want{
 		"kube-apiserver": {
+			"a stale patch":                                         {tmc.Conflict, false},
+			"a patch of an object that was replaced":                {tmc.Conflict, false},
+			"a JSON patch that tests for something else":            {tmc.Validation, false},
+			"a stale apply":                                         {tmc.Conflict, false},
+			"applying to an object that was replaced":               {tmc.Conflict, false},
+			"applying to an object that went":                       {tmc.Conflict, false},
+			"creating with a version":                               {tmc.Internal, false},
+			"creating with a body of an unknown type":               {tmc.Configuration, false},
+			"a version that is none":                                {tmc.Validation, false},
+			"a token that has expired":                              {tmc.Authentication, false},
+			"the token of a ServiceAccount that was deleted":        {tmc.Authentication, false},
+			"a write without permission":                            {tmc.Permission, false},
+			"more than the quota has of the type":                   {tmc.Quota, false},
+			"a watch from a version that was compacted":             {tmc.Gone, false},
 			"an object that does not exist":                         {tmc.NotFound, true},
 			"the status of an object that does not exist":           {tmc.NotFound, true},
 			"a list of a group that is not served":                  {tmc.NotFound, false},
@@ -88,6 +103,27 @@ func TestRecordedAnswers(t *testing.T) {
 			"a write without etcd":                                  {tmc.Timeout, false},
 		},
 		"kcp": {
+			"a stale patch":                                                 {tmc.Conflict, false},
+			"a patch of an object that was replaced":                        {tmc.Conflict, false},
+			"applying to an object that went":                               {tmc.Conflict, false},
+			"deleting an object that was replaced":                          {tmc.Conflict, false},
+			"a patch of an unknown type":                                    {tmc.Configuration, false},
+			"an object that is too large":                                   {tmc.Validation, false},
+			"a version from the future":                                     {tmc.Timeout, false},
+			"a watch from a version that was compacted":                     {tmc.Gone, false},
+			"a write without permission":                                    {tmc.Permission, false},
+			"the token of a ServiceAccount that was deleted":                {tmc.Authentication, false},
+			"more than the quota":                                           {tmc.Quota, false},
+			"creating in a namespace that is being deleted":                 {tmc.NamespaceTerminating, false},
+			"a workspace that is being created":                             {tmc.NotFound, true},
+			"a workspace that is being created, as a ServiceAccount":        {tmc.Permission, false},
+			"an object of a type whose binding is not bound":                {tmc.NotFound, false},
+			"a list of a type whose binding is not bound":                   {tmc.NotFound, false},
+			"a binding to an export that does not exist":                    {tmc.Permission, false},
+			"a webhook that denies":                                         {tmc.Admission, false},
+			"a webhook that hangs":                                          {tmc.Unavailable, false},
+			"a webhook that cannot be reached":                              {tmc.Unavailable, false},
+			"an object that went with the workspace that is being deleted":  {tmc.NotFound, true},
 			"an object that does not exist":                                 {tmc.NotFound, true},
 			"an object in a namespace that does not exist":                  {tmc.NotFound, true},
 			"an object of a bound type that does not exist":                 {tmc.NotFound, true},
@@ -137,6 +173,11 @@ func checkRecording(t *testing.T, server string, wants map[string]want) {
 			}
 			if !errors.Is(wrapped, err) || apierrors.ReasonForError(wrapped) != apierrors.ReasonForError(err) {
 				t.Errorf("the error as it came is seen through the sorting: %v", wrapped)
+			}
+			if seconds := answer.Header["Retry-After"]; seconds != "" {
+				if got, _ := tmc.RetryAfter(wrapped); fmt.Sprintf("%.0f", got.Seconds()) != seconds {
+					t.Errorf("the server asks to wait for %s s: got %s", seconds, got)
+				}
 			}
 			asked := answer.target()
 			if got := tmc.IsObjectNotFound(wrapped, asked.GroupResource().String(), asked.name); got != want.gone {
@@ -251,6 +292,58 @@ func TestRetryAfter(t *testing.T) {
 	for _, err := range []error{nil, errBroken, apierrors.NewTooManyRequests("later", 0), apierrors.NewServiceUnavailable("later")} {
 		if d, ok := tmc.RetryAfter(err); ok {
 			t.Errorf("%v asks for nothing: got %s", err, d)
+		}
+	}
+}
+
+// TestTraits is the specification of what goes with a category: who should care, whether it may pass by itself, what it is about,
+// and of what the remedy speaks.
+func TestTraits(t *testing.T) {
+	type traits struct {
+		severity  tmc.Severity
+		retryable bool
+		domain    string
+		hint      string
+	}
+	wants := map[tmc.Category]traits{
+		tmc.NotFound:             {tmc.Failure, true, "resource", "APIBinding"},
+		tmc.Conflict:             {tmc.Info, true, "resource", "current state"},
+		tmc.FieldOwnership:       {tmc.Failure, false, "resource", "field managers"},
+		tmc.AlreadyExists:        {tmc.Failure, true, "resource", "conflict policy"},
+		tmc.Validation:           {tmc.Failure, false, "resource", "correct the object"},
+		tmc.Immutable:            {tmc.Failure, false, "resource", "recreate"},
+		tmc.Permission:           {tmc.Failure, false, "resource", "grant"},
+		tmc.Admission:            {tmc.Failure, false, "resource", "webhook or policy"},
+		tmc.Quota:                {tmc.Failure, false, "resource", "raise the quota"},
+		tmc.Authentication:       {tmc.Critical, true, "cluster", "renew the credentials"},
+		tmc.Unreachable:          {tmc.Critical, true, "cluster", "firewalls"},
+		tmc.Network:              {tmc.Warning, true, "network", "proxies"},
+		tmc.Unavailable:          {tmc.Warning, true, "cluster", "health and load"},
+		tmc.Timeout:              {tmc.Warning, true, "cluster", "webhooks"},
+		tmc.NamespaceTerminating: {tmc.Warning, true, "resource", "until the namespace is gone"},
+		tmc.Gone:                 {tmc.Info, true, "resource", "listed anew"},
+		tmc.Configuration:        {tmc.Critical, true, "configuration", "certificate authority"},
+		tmc.PlacementConstraint:  {tmc.Failure, false, "placement", "Placement"},
+		tmc.PlacementCapacity:    {tmc.Failure, true, "placement", "room"},
+		tmc.PlacementPolicy:      {tmc.Failure, false, "placement", "uncordon"},
+		tmc.MigrationFailure:     {tmc.Failure, true, "migration", "new target"},
+		tmc.MigrationTimeout:     {tmc.Failure, true, "migration", "new target"},
+		tmc.MigrationRollback:    {tmc.Critical, true, "migration", "return"},
+		tmc.Projection:           {tmc.Failure, false, "projection", "annotation"},
+		tmc.Aggregation:          {tmc.Failure, false, "aggregation", "annotation"},
+		tmc.Canceled:             {tmc.Info, true, "internal", "none needed"},
+		tmc.Internal:             {tmc.Warning, true, "internal", "report it"},
+	}
+	for _, c := range tmc.Categories() {
+		want := wants[c]
+		got := traits{c.Severity(), c.Retryable(), c.Domain(), want.hint}
+		if got != want || !strings.Contains(c.Hint(), want.hint) {
+			t.Errorf("%s: got %+v with the hint %q, want %+v", c, got, c.Hint(), want)
+		}
+		var sorted *tmc.Error
+		if err := fmt.Errorf("doing: %w", tmc.As(c, errBroken)); !errors.As(err, &sorted) ||
+			sorted.Severity() != want.severity || sorted.Retryable() != want.retryable || sorted.Hint() != c.Hint() {
+			t.Errorf("an error of category %s says the same: got %+v", c, sorted)
 		}
 	}
 }

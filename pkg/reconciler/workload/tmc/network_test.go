@@ -44,6 +44,19 @@ func TestConnectionErrors(t *testing.T) {
 			config: func(*testing.T) *rest.Config { return &rest.Config{Host: "https://kcp.invalid:6443"} },
 			want:   tmc.Unreachable,
 		},
+		"the connection is not made in time": {
+			config: func(t *testing.T) *rest.Config {
+				dialer := &net.Dialer{Timeout: time.Nanosecond}
+				return &rest.Config{Host: closedAddress(t), Dial: dialer.DialContext}
+			},
+			want: tmc.Unreachable,
+		},
+		"the handshake does not end": {
+			config: func(t *testing.T) *rest.Config {
+				return &rest.Config{Host: "https://" + listen(t, func(net.Conn) {}), Transport: &http.Transport{TLSHandshakeTimeout: 50 * time.Millisecond}}
+			},
+			want: tmc.Unreachable,
+		},
 		"the server hangs up": {
 			config: func(t *testing.T) *rest.Config {
 				return &rest.Config{Host: "http://" + listen(t, func(c net.Conn) { _ = c.Close() })}
@@ -102,6 +115,10 @@ func TestConnectionErrors(t *testing.T) {
 				return &rest.Config{Host: secured.URL, TLSClientConfig: other}
 			},
 			want: tmc.Configuration,
+		},
+		"the certificate has expired": {
+			config: expiredServer,
+			want:   tmc.Configuration,
 		},
 		"the server speaks plain HTTP": {
 			config: func(t *testing.T) *rest.Config {
@@ -232,16 +249,33 @@ func demandingServer(t *testing.T, certificate *tls.Certificate) *rest.Config {
 	return config
 }
 
+// expiredServer has a certificate that was good until an hour ago.
+func expiredServer(t *testing.T) *rest.Config {
+	t.Helper()
+	certificate := signed(t, &x509.Certificate{
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, IsCA: true, BasicConstraintsValid: true,
+	})
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAData: pemOf(certificate.Certificate[0])}}
+}
+
 func selfSigned(t *testing.T) *tls.Certificate {
+	t.Helper()
+	return signed(t, &x509.Certificate{NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+}
+
+// signed is a certificate that has signed itself.
+func signed(t *testing.T, template *x509.Certificate) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
+	template.SerialNumber, template.KeyUsage = big.NewInt(1), x509.KeyUsageDigitalSignature
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -15,12 +19,14 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/keyutil"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kcp-dev/workload-syncer/test/env"
@@ -55,13 +61,16 @@ type step struct {
 	do string
 	// with is the body, as YAML, of the type; application/yaml if that is empty.
 	with, contentType string
-	// until is the code to ask for again and again; without it a step without a name must succeed at once.
+	// until is the code to ask for again and again, and has what is then in the body; without them a step without a name must
+	// succeed at once.
 	until int
+	has   string
 }
 
 const (
-	apply = "application/apply-patch+yaml"
-	merge = "application/merge-patch+json"
+	apply     = "application/apply-patch+yaml"
+	merge     = "application/merge-patch+json"
+	jsonPatch = "application/json-patch+json"
 )
 
 type recorder struct {
@@ -82,7 +91,7 @@ func (r *recorder) step(t *testing.T, s step) {
 	var answer recordedAnswer
 	env.Eventually(t, time.Minute, func() error {
 		answer = r.ask(t, s)
-		if s.until != 0 && answer.Code != s.until {
+		if s.until != 0 && answer.Code != s.until || !strings.Contains(answer.Body, s.has) {
 			return fmt.Errorf("%s: %d %s", s.do, answer.Code, answer.Body)
 		}
 		return nil
@@ -175,6 +184,7 @@ func TestRecordKubeAPIServer(t *testing.T) {
 	for name, rules := range map[string][]rbacv1.PolicyRule{
 		"limited":   {{APIGroups: []string{"rbac.authorization.k8s.io"}, Resources: []string{"roles"}, Verbs: []string{"create"}}},
 		"throttled": {{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"list"}}},
+		"dismissed": {{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"list"}}},
 	} {
 		config, err := cluster.ServiceAccount(t.Context(), env.ServiceAccount{Namespace: "default", Name: name, Rules: rules})
 		if err != nil {
@@ -182,7 +192,7 @@ func TestRecordKubeAPIServer(t *testing.T) {
 		}
 		r.users[name] = config
 	}
-	r.users["unknown"] = badToken(r.admin)
+	r.users["unknown"], r.users["expired"] = badToken(r.admin), expiredToken(t, r.users["limited"], filepath.Join(filepath.Dir(cluster.AuditLog()), "service-accounts.key"))
 	webhook := startWebhook(t)
 
 	const core, apps = "/api/v1/namespaces/default", "/apis/apps/v1/namespaces/default"
@@ -211,6 +221,15 @@ func TestRecordKubeAPIServer(t *testing.T) {
 			with: "{apiVersion: v1, kind: DeleteOptions, preconditions: {uid: 00000000-0000-0000-0000-000000000001}}",
 		},
 		step{name: "applying what another manager owns", do: "PATCH " + core + "/configmaps/taken?fieldManager=we", contentType: apply, with: configMap("taken", "data: {a: c}")},
+		step{name: "a stale patch", do: "PATCH " + core + "/configmaps/taken", contentType: merge, with: `{"metadata":{"resourceVersion":"1"},"data":{"a":"c"}}`},
+		step{name: "a patch of an object that was replaced", do: "PATCH " + core + "/configmaps/taken", contentType: merge, with: `{"metadata":{"uid":"00000000-0000-0000-0000-000000000001"}}`},
+		step{name: "a JSON patch that tests for something else", do: "PATCH " + core + "/configmaps/taken", contentType: jsonPatch, with: `[{"op":"test","path":"/data/a","value":"z"}]`},
+		step{name: "a stale apply", do: "PATCH " + core + "/configmaps/taken?fieldManager=we&force=true", contentType: apply, with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken, resourceVersion: '1'}, data: {a: c}}"},
+		step{name: "applying to an object that was replaced", do: "PATCH " + core + "/configmaps/taken?fieldManager=we&force=true", contentType: apply, with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken, uid: 00000000-0000-0000-0000-000000000001}}"},
+		step{name: "applying to an object that went", do: "PATCH " + core + "/configmaps/absent?fieldManager=we&force=true", contentType: apply, with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: absent, uid: 00000000-0000-0000-0000-000000000001}}"},
+		step{name: "creating with a version", do: "POST " + core + "/configmaps", with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, resourceVersion: '1'}}"},
+		step{name: "creating with a body of an unknown type", do: "POST " + core + "/configmaps", contentType: "text/plain", with: "a"},
+		step{name: "a version that is none", do: "GET " + core + "/configmaps?resourceVersion=abc"},
 		step{name: "a malformed object", do: "POST " + core + "/configmaps", contentType: "application/json", with: "{"},
 		step{name: "an unknown field, strictly", do: "POST " + core + "/configmaps?fieldValidation=Strict", with: configMap("a", "unknown: 1")},
 		step{name: "an object that is too large", do: "POST " + core + "/configmaps", with: configMap("a", "data: {a: "+strings.Repeat("a", 4<<20)+"}")},
@@ -237,7 +256,11 @@ func TestRecordKubeAPIServer(t *testing.T) {
 		step{name: "a change of an immutable roleRef", do: "PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/a", contentType: merge, with: `{"roleRef":{"name":"b"}}`},
 
 		step{name: "a credential that is not valid", as: "unknown", do: "GET " + core + "/configmaps"},
+		step{name: "a token that has expired", as: "expired", do: "GET " + core + "/configmaps"},
+		step{do: "DELETE " + core + "/serviceaccounts/dismissed"},
+		step{name: "the token of a ServiceAccount that was deleted", as: "dismissed", do: "GET " + core + "/configmaps", until: 401},
 		step{name: "a read without permission", as: "limited", do: "GET " + core + "/secrets/absent"},
+		step{name: "a write without permission", as: "limited", do: "POST " + core + "/configmaps", with: configMap("a", "")},
 		step{name: "a list of all namespaces without permission", as: "limited", do: "GET " + "/apis/apps/v1/deployments"},
 		step{
 			name: "granting more than one has", as: "limited", do: "POST /apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
@@ -246,6 +269,7 @@ func TestRecordKubeAPIServer(t *testing.T) {
 
 		step{do: "POST /api/v1/namespaces", with: "{apiVersion: v1, kind: Namespace, metadata: {name: narrow, labels: {pod-security.kubernetes.io/enforce: restricted}}}"},
 		step{do: "POST /api/v1/namespaces/narrow/resourcequotas", with: "{apiVersion: v1, kind: ResourceQuota, metadata: {name: few}, spec: {hard: {count/secrets: 0, requests.cpu: 1}}}"},
+		step{name: "more than the quota has of the type", do: "POST /api/v1/namespaces/narrow/pods?dryRun=All", until: 403, with: "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}, containers: [{name: a, image: a, resources: {requests: {cpu: 2}}, securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]}}"},
 		step{name: "more than the quota", do: "POST /api/v1/namespaces/narrow/secrets?dryRun=All", with: "{apiVersion: v1, kind: Secret, metadata: {name: a}}", until: 403},
 		step{
 			name: "a privileged pod where that is not allowed", do: "POST /api/v1/namespaces/narrow/pods", until: 403,
@@ -317,6 +341,7 @@ func TestRecordKubeAPIServer(t *testing.T) {
 	r.run(t,
 		step{name: "too many requests", as: "throttled", do: "GET " + core + "/configmaps", until: 429},
 		step{name: "a version from the future", do: fromTheFuture, until: 504},
+		step{name: "a watch from a version that was compacted", do: "GET " + core + "/events?watch=1&resourceVersion=1&timeoutSeconds=5", has: `"code":410`},
 		step{name: "the rest of a list that was compacted", do: "GET /apis/rbac.authorization.k8s.io/v1/clusterroles?limit=1&continue=" + url.QueryEscape(r.continueToken(t)), until: 410},
 	)
 	cluster.Etcd.Kill()
@@ -335,6 +360,43 @@ func (r *recorder) continueToken(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return list.Metadata.Continue
+}
+
+// expiredToken is the ServiceAccount's of config, as the server with this key would have made it long ago.
+func expiredToken(t *testing.T, config *rest.Config, keyFile string) *rest.Config {
+	t.Helper()
+	content, err := os.ReadFile(keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := keyutil.ParsePrivateKeyPEM(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, body, _ := strings.Cut(config.BearerToken, ".")
+	payload, _, _ := strings.Cut(body, ".")
+	claims, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]any{}
+	if err := json.Unmarshal(claims, &said); err != nil {
+		t.Fatal(err)
+	}
+	said["iat"], said["nbf"], said["exp"] = 1000000000, 1000000000, 1000003600
+	if claims, err = json.Marshal(said); err != nil {
+		t.Fatal(err)
+	}
+	signed := header + "." + base64.RawURLEncoding.EncodeToString(claims)
+	sum := sha256.Sum256([]byte(signed))
+	a, b, err := ecdsa.Sign(rand.Reader, key.(*ecdsa.PrivateKey), sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired := rest.AnonymousClientConfig(config)
+	expired.Proxy = config.Proxy
+	expired.BearerToken = signed + "." + base64.RawURLEncoding.EncodeToString(append(a.FillBytes(make([]byte, 32)), b.FillBytes(make([]byte, 32))...))
+	return expired
 }
 
 func badToken(config *rest.Config) *rest.Config {
@@ -357,6 +419,13 @@ func TestRecordKCP(t *testing.T) {
 	}
 	member.Host = r.admin.Host
 	r.users["member"], r.users["unknown"] = member, badToken(r.admin)
+	dismissed, err := kcp.ServiceAccount(t.Context(), team.Path, env.ServiceAccount{Namespace: "default", Name: "dismissed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dismissed.Host = r.admin.Host
+	r.users["dismissed"] = dismissed
+	webhook := startWebhook(t)
 
 	const at = "/clusters/root:team"
 	const core, apps = at + "/api/v1/namespaces/default", at + "/apis/apps/v1/namespaces/default"
@@ -382,12 +451,45 @@ func TestRecordKCP(t *testing.T) {
 		step{name: "creating what exists", do: "POST " + core + "/configmaps", with: configMap("taken", "")},
 		step{name: "a stale update", do: "PUT " + core + "/configmaps/taken", with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: taken, resourceVersion: '1'}}"},
 		step{name: "applying what another manager owns", do: "PATCH " + core + "/configmaps/taken?fieldManager=we", contentType: apply, with: configMap("taken", "data: {a: c}")},
+		step{name: "a stale patch", do: "PATCH " + core + "/configmaps/taken", contentType: merge, with: `{"metadata":{"resourceVersion":"1"},"data":{"a":"c"}}`},
+		step{name: "a patch of an object that was replaced", do: "PATCH " + core + "/configmaps/taken", contentType: merge, with: `{"metadata":{"uid":"00000000-0000-0000-0000-000000000001"}}`},
+		step{name: "applying to an object that went", do: "PATCH " + core + "/configmaps/absent?fieldManager=we&force=true", contentType: apply, with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: absent, uid: 00000000-0000-0000-0000-000000000001}}"},
+		step{name: "deleting an object that was replaced", do: "DELETE " + core + "/configmaps/taken", with: "{apiVersion: v1, kind: DeleteOptions, preconditions: {uid: 00000000-0000-0000-0000-000000000001}}"},
+		step{name: "a patch of an unknown type", do: "PATCH " + core + "/configmaps/taken", contentType: "text/plain", with: "a"},
+		step{name: "an object that is too large", do: "POST " + core + "/configmaps", with: configMap("a", "data: {a: "+strings.Repeat("a", 4<<20)+"}")},
+		step{name: "a version from the future", do: "GET " + core + "/configmaps?resourceVersion=999999999&resourceVersionMatch=NotOlderThan"},
+		step{name: "a watch from a version that was compacted", do: "GET " + core + "/configmaps?watch=1&resourceVersion=1&timeoutSeconds=5"},
+		step{name: "a write without permission", as: "member", do: "POST " + core + "/configmaps", with: configMap("a", "")},
+		step{do: "DELETE " + core + "/serviceaccounts/dismissed"},
+		step{name: "the token of a ServiceAccount that was deleted", as: "dismissed", do: "GET " + core + "/configmaps/taken", until: 401},
+		step{do: "POST " + at + "/api/v1/namespaces", with: "{apiVersion: v1, kind: Namespace, metadata: {name: narrow}}"},
+		step{do: "POST " + at + "/api/v1/namespaces/narrow/resourcequotas", with: "{apiVersion: v1, kind: ResourceQuota, metadata: {name: few}, spec: {hard: {count/secrets: 0}}}"},
+		step{name: "more than the quota", do: "POST " + at + "/api/v1/namespaces/narrow/secrets?dryRun=All", with: "{apiVersion: v1, kind: Secret, metadata: {name: a}}", until: 403},
+		step{do: "POST " + at + "/api/v1/namespaces", with: "{apiVersion: v1, kind: Namespace, metadata: {name: leaving}}"},
+		step{do: "POST " + at + "/api/v1/namespaces/leaving/configmaps", with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: stays, finalizers: [example.com/stay]}}"},
+		step{do: "DELETE " + at + "/api/v1/namespaces/leaving"},
+		step{name: "creating in a namespace that is being deleted", do: "POST " + at + "/api/v1/namespaces/leaving/configmaps", with: configMap("a", ""), until: 403},
+		step{do: "PATCH " + at + "/api/v1/namespaces/leaving/configmaps/stays", contentType: merge, with: `{"metadata":{"finalizers":null}}`},
+
+		step{do: "POST /clusters/root:provider/apis/tenancy.kcp.io/v1alpha1/workspacetypes", with: "{apiVersion: tenancy.kcp.io/v1alpha1, kind: WorkspaceType, metadata: {name: slow}, spec: {initializer: true, extend: {with: [{name: universal, path: root}]}}}"},
+		step{do: "GET /clusters/root:provider/apis/tenancy.kcp.io/v1alpha1/workspacetypes/slow", has: `"virtualWorkspaces":[`},
+		step{do: "POST /clusters/root/apis/tenancy.kcp.io/v1alpha1/workspaces", with: "{apiVersion: tenancy.kcp.io/v1alpha1, kind: Workspace, metadata: {name: unborn}, spec: {type: {name: slow, path: 'root:provider'}}}"},
+		step{do: "GET /clusters/root/apis/tenancy.kcp.io/v1alpha1/workspaces/unborn", has: `"phase":"Initializing"`},
+		step{name: "a workspace that is being created", do: "GET /clusters/root:unborn/api/v1/namespaces/default/configmaps/web"},
+		step{name: "a workspace that is being created, as a ServiceAccount", as: "member", do: "GET /clusters/root:unborn/api/v1/namespaces/default/configmaps/web"},
+
+		step{do: "POST /clusters/root:provider/apis/apis.kcp.io/v1alpha1/apiexports", with: "{apiVersion: apis.kcp.io/v1alpha1, kind: APIExport, metadata: {name: hollow.example.com}, spec: {latestResourceSchemas: [v1.gadgets.hollow.example.com]}}"},
+		step{do: "POST " + at + "/apis/apis.kcp.io/v1alpha1/apibindings", with: "{apiVersion: apis.kcp.io/v1alpha1, kind: APIBinding, metadata: {name: hollow}, spec: {reference: {export: {path: 'root:provider', name: hollow.example.com}}}}", until: 201},
+		step{do: "GET " + at + "/apis/apis.kcp.io/v1alpha1/apibindings/hollow", has: `"phase":"Binding"`},
+		step{name: "an object of a type whose binding is not bound", do: "GET " + at + "/apis/hollow.example.com/v1/namespaces/default/gadgets/web"},
+		step{name: "a list of a type whose binding is not bound", do: "GET " + at + "/apis/hollow.example.com/v1/gadgets"},
+		step{name: "a binding to an export that does not exist", do: "POST " + at + "/apis/apis.kcp.io/v1alpha1/apibindings", with: "{apiVersion: apis.kcp.io/v1alpha1, kind: APIBinding, metadata: {name: absent}, spec: {reference: {export: {path: 'root:provider', name: absent.example.com}}}}"},
 
 		step{do: "POST /clusters/root:provider/apis/apis.kcp.io/v1alpha1/apiresourceschemas", with: `{apiVersion: apis.kcp.io/v1alpha1, kind: APIResourceSchema, metadata: {name: v1.widgets.example.com},
   spec: {group: example.com, scope: Namespaced, names: {plural: widgets, singular: widget, kind: Widget, listKind: WidgetList},
     versions: [{name: v1, served: true, storage: true, schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer, maximum: 3}}, x-kubernetes-validations: [{rule: 'self == oldSelf', message: 'Value is immutable'}]}}}}]}}`},
 		step{do: "POST /clusters/root:provider/apis/apis.kcp.io/v1alpha1/apiexports", with: "{apiVersion: apis.kcp.io/v1alpha1, kind: APIExport, metadata: {name: example.com}, spec: {latestResourceSchemas: [v1.widgets.example.com]}}"},
-		step{do: "POST " + at + "/apis/apis.kcp.io/v1alpha1/apibindings", with: "{apiVersion: apis.kcp.io/v1alpha1, kind: APIBinding, metadata: {name: example.com}, spec: {reference: {export: {path: 'root:provider', name: example.com}}}}"},
+		step{do: "POST " + at + "/apis/apis.kcp.io/v1alpha1/apibindings", with: "{apiVersion: apis.kcp.io/v1alpha1, kind: APIBinding, metadata: {name: example.com}, spec: {reference: {export: {path: 'root:provider', name: example.com}}}}", until: 201},
 		step{do: "GET " + at + "/apis/example.com/v1/widgets", until: 200},
 	)
 	const widgets = "/apis/example.com/v1/namespaces/default/widgets"
@@ -400,15 +502,28 @@ func TestRecordKCP(t *testing.T) {
 		step{name: "an export that one may not use", as: "member", do: "GET " + view + widgets + "/web"},
 		step{name: "an invalid object of a bound type", do: "POST " + at + widgets, with: "{apiVersion: example.com/v1, kind: Widget, metadata: {name: bad}, spec: {size: 4}}"},
 		step{do: "POST " + at + widgets, with: "{apiVersion: example.com/v1, kind: Widget, metadata: {name: web}, spec: {size: 2}}"},
+		webhook.inWorkspace("denies", "/deny"),
+		step{name: "a webhook that denies", do: "POST " + at + widgets, with: "{apiVersion: example.com/v1, kind: Widget, metadata: {name: denies}}", until: 400},
+		webhook.inWorkspace("hangs", "/hang"),
+		step{name: "a webhook that hangs", do: "POST " + at + widgets, with: "{apiVersion: example.com/v1, kind: Widget, metadata: {name: hangs}}", until: 500},
+		webhook.inWorkspace("refused", ""),
+		step{name: "a webhook that cannot be reached", do: "POST " + at + widgets, with: "{apiVersion: example.com/v1, kind: Widget, metadata: {name: refused}}", until: 500},
 		step{name: "a change that a rule says is immutable", do: "PATCH " + at + widgets + "/web", contentType: merge, with: `{"spec":{"size":3}}`},
 		step{do: "DELETE " + at + "/apis/apis.kcp.io/v1alpha1/apibindings/example.com"},
 		step{name: "an object of a type whose binding went, and so did the object", do: "GET " + at + widgets + "/web", until: 404},
+	)
+	createWorkspace(t, kcp, "held")
+	r.run(t,
+		step{do: "POST /clusters/root:held/api/v1/namespaces/default/configmaps", with: "{apiVersion: v1, kind: ConfigMap, metadata: {name: stays, finalizers: [example.com/stay]}}"},
+		step{do: "DELETE /clusters/root/apis/tenancy.kcp.io/v1alpha1/workspaces/held"},
+		step{do: "GET /clusters/root/apis/tenancy.kcp.io/v1alpha1/workspaces/held", has: `"deletionTimestamp"`},
+		step{name: "an object that went with the workspace that is being deleted", do: "GET /clusters/root:held/api/v1/namespaces/default/configmaps/web"},
 	)
 	if err := kcp.DeleteWorkspace(t.Context(), team.Path); err != nil {
 		t.Fatal(err)
 	}
 	r.run(t, step{name: "a workspace that was deleted", do: "GET " + core + "/configmaps/taken"},
-		step{name: "the logical cluster of a workspace that was deleted", do: "GET /clusters/" + team.Cluster.String() + "/api/v1/namespaces/default/configmaps/taken"})
+		step{name: "the logical cluster of a workspace that was deleted", do: "GET /clusters/" + team.Cluster.String() + "/api/v1/namespaces/default/configmaps/taken", until: 403})
 	r.write(t, "kcp")
 }
 
@@ -463,6 +578,18 @@ func review(w http.ResponseWriter, r *http.Request, response string) {
 
 // configure has the webhook called for the ConfigMap of that name; at a port where nobody is if the path is empty.
 func (w webhook) configure(name, path, more string) step {
+	return w.configureFor(name, path, more, "apiGroups: [''], apiVersions: [v1], resources: [configmaps]")
+}
+
+// inWorkspace has it called for the Widget of that name, in all workspaces that are bound to the export of this one.
+func (w webhook) inWorkspace(name, path string) step {
+	s := w.configureFor(name, path, "timeoutSeconds: 1,", "apiGroups: [example.com], apiVersions: [v1], resources: [widgets]")
+	s.do = strings.Replace(s.do, "/apis", "/clusters/root:provider/apis", 1)
+	return s
+}
+
+// configureFor has it called for the object of that name of other types.
+func (w webhook) configureFor(name, path, more, types string) step {
 	target := w.url + path
 	if path == "" {
 		target = "https://127.0.0.1:1/"
@@ -475,6 +602,6 @@ func (w webhook) configure(name, path, more string) step {
 		`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: %s}, webhooks: [{name: %s.example.com, %s
   sideEffects: None, admissionReviewVersions: [v1], failurePolicy: Fail, clientConfig: {url: %q, caBundle: %s},
   matchConditions: [{name: name, expression: "object.metadata.name == '%s'"}],
-  rules: [{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]}]}`,
-		name, name, more, target, strings.TrimSpace(string(ca)), name)}
+  rules: [{operations: [CREATE], %s}]}]}`,
+		name, name, more, target, strings.TrimSpace(string(ca)), name, types)}
 }

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -69,9 +71,7 @@ func (a recordedAnswer) asError(t testing.TB) error {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for name, value := range a.Header {
-			if name != "Retry-After" { // client-go would wait for it and try again
-				w.Header().Set(name, value)
-			}
+			w.Header().Set(name, value)
 		}
 		w.WriteHeader(a.Code)
 		fmt.Fprint(w, a.Body)
@@ -79,16 +79,36 @@ func (a recordedAnswer) asError(t testing.TB) error {
 	defer server.Close()
 	client := restClient(t, server.URL, a.target().GroupVersion())
 	method, _, _ := strings.Cut(a.Request, " ")
-	request := client.Verb(method).NamespaceIfScoped(a.target().namespace, a.target().namespace != "").Resource(a.target().Resource)
+	request := client.Verb(method).MaxRetries(0).NamespaceIfScoped(a.target().namespace, a.target().namespace != "").Resource(a.target().Resource)
 	if name := a.target().name; name != "" {
 		request = request.Name(name)
+	}
+	if query, _ := url.ParseQuery(after(a.Request, "?")); query.Get("watch") != "" && a.Code == http.StatusOK {
+		return firstEvent(t, request)
 	}
 	return request.Do(t.Context()).Error()
 }
 
-func restClient(t testing.TB, url string, version schema.GroupVersion) rest.Interface {
+// firstEvent is the error that a watch begins with: such a request is answered well.
+func firstEvent(t testing.TB, request *rest.Request) error {
 	t.Helper()
-	config := dynamic.ConfigFor(&rest.Config{Host: url})
+	watching, err := request.Watch(t.Context())
+	if err != nil {
+		return err
+	}
+	defer watching.Stop()
+	event := <-watching.ResultChan()
+	return apierrors.FromObject(event.Object)
+}
+
+func after(text, separator string) string {
+	_, tail, _ := strings.Cut(text, separator)
+	return tail
+}
+
+func restClient(t testing.TB, host string, version schema.GroupVersion) rest.Interface {
+	t.Helper()
+	config := dynamic.ConfigFor(&rest.Config{Host: host})
 	config.GroupVersion, config.APIPath = &version, "/apis"
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
@@ -105,8 +125,7 @@ type target struct {
 
 // target reads /api/v1/… and /apis/<group>/<version>/… wherever they are in the path.
 func (a recordedAnswer) target() target {
-	_, path, _ := strings.Cut(a.Request, " ")
-	path, _, _ = strings.Cut(path, "?")
+	path, _, _ := strings.Cut(after(a.Request, " "), "?")
 	words := strings.Split(strings.Trim(path, "/"), "/")
 	var t target
 	for i, word := range words {

@@ -110,14 +110,15 @@ const (
 
 // RecoveryReport is how a recovery is doing.
 type RecoveryReport struct {
-	Strategy  string        `json:"strategy"`
-	Component string        `json:"component"`
-	Subject   fmt.Stringer  `json:"-"`
-	Name      string        `json:"subject"`
-	Category  Category      `json:"category"`
-	Severity  Severity      `json:"severity"`
-	Hint      string        `json:"hint"`
-	State     RecoveryState `json:"state"`
+	Strategy  string       `json:"strategy"`
+	Component string       `json:"component"`
+	Subject   fmt.Stringer `json:"-"`
+	Name      string       `json:"subject"`
+	// Category is that of what went wrong last: of the attempt to mend it, if that says why it is in vain.
+	Category Category      `json:"category"`
+	Severity Severity      `json:"severity"`
+	Hint     string        `json:"hint"`
+	State    RecoveryState `json:"state"`
 	// Attempts so far, failures in a row before them aside.
 	Attempts int       `json:"attempts"`
 	Since    time.Time `json:"since"`
@@ -156,7 +157,8 @@ func (id recoveryID) String() string {
 // recovering is one recovery.
 type recovering struct {
 	strategy *Strategy
-	category Category
+	// category is that of what was told, now that of what went wrong last.
+	category, now Category
 	// failure is what was told, err what went wrong last.
 	failure, err error
 	state        RecoveryState
@@ -278,7 +280,7 @@ func (r *Recovery) note(id recoveryID, strategy *Strategy, category Category, er
 		// What is in another recovery already is handed over: it fails in another way now.
 		told = r.endOthers(id, now)
 	}
-	a.category, a.failure, a.err, a.changed = category, err, err, now
+	a.category, a.now, a.failure, a.err, a.changed = category, category, err, err, now
 	a.failures++
 	if a.failures < strategy.After {
 		return told
@@ -358,7 +360,7 @@ func (r *Recovery) end(id recoveryID, a *recovering, outcome RecoveryState, now 
 			delete(r.cooling, other)
 		}
 	}
-	a.state, a.changed, a.next = outcome, now, time.Time{}
+	a.state, a.changed, a.next, a.now = outcome, now, time.Time{}, a.category
 	r.metrics.outcome(id.strategy, a.category, outcome)
 	r.metrics.duration.WithLabelValues(id.strategy).Observe(now.Sub(a.since).Seconds())
 	report := a.report(id)
@@ -424,7 +426,7 @@ func (r *Recovery) attempt(ctx context.Context, id recoveryID) (again time.Durat
 	r.lock.Unlock()
 
 	klog.FromContext(ctx).V(2).Info("Recovering", "strategy", id.strategy, "component", id.component, "subject", id.subject.String(), "why", Summary(failure))
-	err = act(ctx, strategy, id.subject, failure)
+	err = NoPanic(ctx, id, func() error { return act(ctx, strategy, id.subject, failure) })
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return 0, nil // stopping
 	}
@@ -463,10 +465,13 @@ func (r *Recovery) attempted(id recoveryID, a *recovering, err error) (again tim
 	a.changed = now
 	if !errors.Is(err, errNotVerified) {
 		a.err = err
+		if c := CategoryOf(err); c != Internal && c != Canceled { // else what was told says more
+			a.now = c
+		}
 	}
 	if a.strategy.Attempts > 0 && a.attempts >= a.strategy.Attempts {
 		a.state, a.next = RecoveryExhausted, now.Add(a.strategy.Cooldown)
-		r.metrics.outcome(id.strategy, a.category, RecoveryExhausted)
+		r.metrics.outcome(id.strategy, a.now, RecoveryExhausted)
 		return 0, []RecoveryReport{a.report(id)}
 	}
 	again = backoff(a.strategy.First, a.strategy.Longest, a.attempts, r.opts.Random)
@@ -476,8 +481,8 @@ func (r *Recovery) attempted(id recoveryID, a *recovering, err error) (again tim
 
 func (a *recovering) report(id recoveryID) RecoveryReport {
 	return RecoveryReport{
-		Strategy: id.strategy, Component: id.component, Subject: id.subject, Name: id.subject.String(), Category: a.category, Severity: a.category.Severity(),
-		Hint: a.category.Hint(), State: a.state, Attempts: a.attempts, Since: a.since, Changed: a.changed, Next: a.next,
+		Strategy: id.strategy, Component: id.component, Subject: id.subject, Name: id.subject.String(), Category: a.now, Severity: a.now.Severity(),
+		Hint: a.now.Hint(), State: a.state, Attempts: a.attempts, Since: a.since, Changed: a.changed, Next: a.next,
 		Error: Summary(a.err), Acts: a.strategy.Act != nil,
 	}
 }
@@ -498,7 +503,7 @@ func LogRecovery(r RecoveryReport) {
 // Active are the recoveries that go on, the most urgent and oldest first. What nobody has spoken of for long ends here.
 func (r *Recovery) Active() []RecoveryReport {
 	r.finish(RecoveryAbandoned, func(_ recoveryID, a *recovering) bool {
-		return (a.strategy.Act == nil || a.state == RecoveryExhausted) && r.opts.Clock.Since(a.changed) > silentAfter
+		return (!a.begun || a.strategy.Act == nil || a.state == RecoveryExhausted) && r.opts.Clock.Since(a.changed) > silentAfter
 	})
 	r.lock.Lock()
 	defer r.lock.Unlock()

@@ -33,12 +33,18 @@ type patient struct {
 	mendedBy int
 	acted    int
 	start    time.Time
+	// fails is what acting ends in, nil for well; panics: in none of both.
+	fails  error
+	panics bool
 }
 
 func (p *patient) act(_ context.Context, subject fmt.Stringer, err error) error {
 	p.acted++
 	p.note("%s: acting on %s for %s", time.Since(p.start), subject, tmc.CategoryOf(err))
-	return nil
+	if p.panics {
+		panic("as told")
+	}
+	return p.fails
 }
 
 func (p *patient) verify(context.Context, fmt.Stringer) error {
@@ -95,6 +101,8 @@ func failed(r *tmc.Recovery, component string, subject thing, category tmc.Categ
 func TestRecovery(t *testing.T) {
 	for name, test := range map[string]struct {
 		mendedBy int
+		fails    error
+		panics   bool
 		strategy func(*tmc.Strategy)
 		story    func(*tmc.Recovery)
 		want     []string
@@ -207,12 +215,39 @@ func TestRecovery(t *testing.T) {
 			story: func(r *tmc.Recovery) { failed(r, "loop", "a", tmc.Validation, 1); pass(2 * time.Hour); r.Active() },
 			want:  []string{"2h0m0s: object of a Abandoned after 1 attempts"},
 		},
+		"also before that was often enough to begin": {
+			strategy: func(s *tmc.Strategy) { s.After = 3 },
+			story: func(r *tmc.Recovery) {
+				failed(r, "feed", "a", tmc.NotFound, 2)
+				pass(2 * time.Hour)
+				r.Active()
+				failed(r, "feed", "a", tmc.NotFound, 2) // counted from the start
+			},
+		},
+		"why an attempt is in vain is told, and for whom that is to see to": {
+			fails:    tmc.As(tmc.MigrationRollback, errBroken),
+			strategy: func(s *tmc.Strategy) { s.Attempts = 2 },
+			story:    func(r *tmc.Recovery) { failed(r, "feed", "a", tmc.MigrationTimeout, 1); pass(time.Minute) },
+			want:     []string{"0s: acting on a for MigrationTimeout", "1s: acting on a for MigrationTimeout", "1s: mend of a Exhausted after 2 attempts"},
+			metrics: []string{
+				`recovery_attempts_total{category="MigrationTimeout",strategy="mend"} 2`,
+				`recovery_outcomes_total{category="MigrationRollback",outcome="exhausted",strategy="mend"} 1`,
+				`recovery_active{category="MigrationRollback",strategy="mend"} 1`,
+			},
+		},
+		"an attempt that panics is one": {
+			panics:   true,
+			strategy: func(s *tmc.Strategy) { s.Attempts = 2 },
+			story:    func(r *tmc.Recovery) { failed(r, "feed", "a", tmc.NotFound, 1); pass(time.Minute) },
+			want:     []string{"0s: acting on a for NotFound", "1s: acting on a for NotFound", "1s: mend of a Exhausted after 2 attempts"},
+			metrics:  []string{`recovery_active{category="NotFound",strategy="mend"} 1`},
+		},
 		"that we gave up ourselves is no failure": {
 			story: func(r *tmc.Recovery) { failed(r, "feed", "a", tmc.Canceled, 10) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &patient{mendedBy: test.mendedBy}
+			p := &patient{mendedBy: test.mendedBy, fails: test.fails, panics: test.panics}
 			mend := tmc.Strategy{Name: "mend", Component: "feed", Priority: 10, Act: p.act, Verify: p.verify}
 			if test.strategy != nil {
 				test.strategy(&mend)

@@ -25,7 +25,7 @@ type RelookOptions struct {
 	Task string
 	// Look must stand being called for nothing.
 	Look func(context.Context) error
-	// Settling are the waits before the looks that a hint leads to.
+	// Settling are the waits before the looks that a hint leads to; at least one.
 	Settling []time.Duration
 	// Period is for how long nothing is looked at without a hint. The answer may change.
 	Period func() time.Duration
@@ -54,37 +54,39 @@ func (r *Relook) Hint() {
 	}
 }
 
-// Run looks until ctx is done. Without a hint before, it begins with a wait.
+// Run looks until ctx is done. Without a hint before, it begins with a wait. A hint never puts a look off that is due: who gives
+// one again and again is heard.
 func (r *Relook) Run(ctx context.Context) {
-	var pending []time.Duration
-	failures := 0
+	var (
+		pending  []time.Duration
+		failures int
+	)
+	due := r.in(r.options.Period())
 	for {
-		var next time.Duration
-		if len(pending) > 0 {
-			next, pending = pending[0], pending[1:]
-		} else {
-			next = r.options.Period()
-		}
-		timer := r.options.Clock.NewTimer(wait.Jitter(next, relookJitter))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		hinted, ok := r.wait(ctx, due)
+		switch {
+		case !ok:
 			return
-		case <-r.hinted:
-			timer.Stop()
+		case hinted:
 			pending = slices.Clone(r.options.Settling)
+			if soon := r.in(pending[0]); soon.Before(due) {
+				due = soon
+			}
+			pending = pending[1:]
 			continue
-		case <-timer.C():
 		}
-		err := r.options.Look(ctx)
-		if err == nil || ctx.Err() != nil {
+		if err := r.options.Look(ctx); err == nil || ctx.Err() != nil {
 			failures = 0
-			continue
+		} else {
+			after := r.retryAfter(failures)
+			failures++
+			klog.FromContext(ctx).Error(err, "Looking again after a failure", "task", r.options.Task, "retryAfter", after.String())
+			pending = append([]time.Duration{after}, pending...)
 		}
-		after := r.retryAfter(failures)
-		failures++
-		klog.FromContext(ctx).Error(err, "Looking again after a failure", "task", r.options.Task, "retryAfter", after.String())
-		pending = append([]time.Duration{after}, pending...)
+		if len(pending) == 0 {
+			pending = append(pending, r.options.Period())
+		}
+		due, pending = r.in(pending[0]), pending[1:]
 	}
 }
 
@@ -92,4 +94,23 @@ func (r *Relook) Run(ctx context.Context) {
 func (r *Relook) retryAfter(before int) time.Duration {
 	const doublings = 4
 	return r.options.Retry >> max(0, doublings-before)
+}
+
+// in is a moment some time from now.
+func (r *Relook) in(some time.Duration) time.Time {
+	return r.options.Clock.Now().Add(wait.Jitter(some, relookJitter))
+}
+
+// wait waits for the moment or a hint; it is not ok if neither came before ctx was done.
+func (r *Relook) wait(ctx context.Context, due time.Time) (hinted, ok bool) {
+	timer := r.options.Clock.NewTimer(due.Sub(r.options.Clock.Now()))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false, false
+	case <-r.hinted:
+		return true, true
+	case <-timer.C():
+		return false, true
+	}
 }

@@ -1,107 +1,110 @@
-package tmc
+package tmc_test
 
 import (
 	"context"
 	"errors"
-	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	testingclock "k8s.io/utils/clock/testing"
+	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
-// relooked is a Relook on a clock that the test moves.
+// relooked is a Relook in a bubble, which has a time of its own.
 type relooked struct {
 	*testing.T
-	*Relook
-	clock *testingclock.FakeClock
-	looks chan struct{}
-	fail  chan error
+	*tmc.Relook
+	looks int
+	at    []time.Time
+	fail  error
 }
 
-func newRelooked(t *testing.T) *relooked {
+func inBubble(t *testing.T, settling []time.Duration, test func(*relooked)) {
 	t.Helper()
-	r := &relooked{T: t, clock: testingclock.NewFakeClock(time.Now()), looks: make(chan struct{}), fail: make(chan error, 1)}
-	r.Relook = NewRelook(RelookOptions{
-		Task: "testing", Settling: []time.Duration{0, 2 * time.Second}, Period: func() time.Duration { return time.Hour }, Retry: 5 * time.Second, Clock: r.clock,
-		Look: func(ctx context.Context) error {
-			select {
-			case r.looks <- struct{}{}:
-			case <-ctx.Done():
-			}
-			select {
-			case err := <-r.fail:
-				return err
-			default:
-				return nil
-			}
-		},
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		r.Relook.Run(ctx)
-		close(ended)
-	}()
-	t.Cleanup(func() {
+	synctest.Test(t, func(t *testing.T) {
+		r := &relooked{T: t}
+		r.Relook = tmc.NewRelook(tmc.RelookOptions{
+			Task: "testing", Settling: settling, Period: func() time.Duration { return time.Hour }, Retry: 5 * time.Second,
+			Look: func(context.Context) error {
+				r.looks++
+				r.at = append(r.at, time.Now())
+				return r.fail
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			r.Relook.Run(ctx)
+			close(ended)
+		}()
+		test(r)
 		cancel()
 		<-ended
 	})
-	return r
 }
 
-// waits until somebody waits for the clock.
-func (r *relooked) waits() {
+// after says how many looks there are until the time has passed.
+func (r *relooked) after(passed time.Duration, want int) {
 	r.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !r.clock.HasWaiters(); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			r.Fatal("nobody waits")
-		}
+	before := r.looks
+	pass(passed)
+	synctest.Wait()
+	if got := r.looks - before; got != want {
+		r.Errorf("%d looks within %s, want %d", got, passed, want)
 	}
 }
 
-// after says whether there is a look when the time has passed.
-func (r *relooked) after(passed time.Duration, want bool) {
-	r.Helper()
-	r.waits()
-	r.clock.Step(passed)
-	if !want {
-		select {
-		case <-r.looks:
-			r.Errorf("it was looked at before its time")
-		case <-time.After(20 * time.Millisecond):
-		}
-		return
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		select {
-		case <-r.looks:
-			return
-		case <-time.After(time.Millisecond):
-			r.clock.Step(0) // for who has begun to wait since
-		}
-		if time.Now().After(deadline) {
-			r.Fatalf("it was not looked at after %s", passed)
-		}
-	}
-}
+var settlingTwice = []time.Duration{0, 2 * time.Second}
 
 func TestRelook(t *testing.T) {
-	r := newRelooked(t)
-	r.after(59*time.Minute, false)
-	r.after(10*time.Minute, true) // without a hint
+	inBubble(t, settlingTwice, func(r *relooked) {
+		r.after(59*time.Minute, 0)
+		r.after(10*time.Minute, 1) // without a hint
 
-	r.Hint()
-	r.Hint() // which makes no difference
-	r.after(0, true)
-	r.after(time.Second, false)
-	r.fail <- errors.New("it does not answer")
-	r.after(2*time.Second, true)
-	for _, wait := range []time.Duration{5 * time.Second / 16, 5 * time.Second / 8, 5 * time.Second / 4, 5 * time.Second / 2, 5 * time.Second, 5 * time.Second} {
-		r.fail <- errors.New("it still does not")
-		r.after(wait*9/10, false)
-		r.after(wait/4, true) // later and later after failures
-	}
-	r.after(6*time.Second, true) // and after the last one
-	r.after(59*time.Minute, false)
+		r.Hint()
+		r.after(time.Millisecond, 1)
+		r.after(time.Second, 0)
+		r.after(1300*time.Millisecond, 1)
+		r.after(59*time.Minute, 0)
+	})
+}
+
+// A failure that passes costs a moment; one that lasts is not asked for again and again.
+func TestRelookBacksOff(t *testing.T) {
+	inBubble(t, settlingTwice, func(r *relooked) {
+		const retry = 5 * time.Second
+		r.fail = errors.New("it does not answer")
+		r.Hint()
+		pass(time.Minute)
+		r.fail = nil
+		pass(time.Minute)
+		for i, want := range []time.Duration{retry / 16, retry / 8, retry / 4, retry / 2, retry, retry, retry} { // later and later
+			if got := r.at[i+1].Sub(r.at[i]); got < want || got > want*11/10 {
+				t.Errorf("%s between looks %d and %d, want %s and at most a tenth more", got, i, i+1, want)
+			}
+		}
+		last := len(r.at) - 1
+		if got := r.at[last].Sub(r.at[last-1]); got < 2*time.Second || got > 2200*time.Millisecond {
+			t.Errorf("after the failures comes what the hint led to besides: %s", got)
+		}
+		r.after(59*time.Minute-2*time.Minute, 0)
+
+		r.fail = errors.New("it does not answer")
+		r.Hint()
+		r.after(time.Millisecond, 1)
+		r.fail = nil
+		r.after(retry/12, 1) // the first failure after a success is the first again
+	})
+}
+
+// Hints that come more often than the first wait after one do not keep it from being looked at.
+func TestRelookIsNotPutOffByHints(t *testing.T) {
+	inBubble(t, []time.Duration{time.Second}, func(r *relooked) {
+		for range 9 {
+			r.Hint()
+			r.after(100*time.Millisecond, 0)
+		}
+		r.Hint()
+		r.after(210*time.Millisecond, 1)
+	})
 }

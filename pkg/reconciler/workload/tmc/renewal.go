@@ -33,8 +33,9 @@ type Renewal[C any] struct {
 
 	lock  sync.Mutex
 	fresh *C
-	// used is the fingerprint of those in use.
-	used string
+	// used is the fingerprint of those in use. renewed: Renew has taken them up, of which the watch of the files will hear too.
+	used    string
+	renewed bool
 	// interrupt ends the work that uses the old ones.
 	interrupt context.CancelFunc
 }
@@ -53,8 +54,17 @@ func (r *Renewal[C]) reread(context.Context) error {
 	if err != nil {
 		return err
 	}
+	found := ""
+	if r.Fingerprint != nil {
+		found, _ = r.Fingerprint(fresh) // what cannot be read differs from what can
+	}
 	r.lock.Lock()
 	defer r.lock.Unlock()
+	already := r.renewed && found != "" && found == r.used
+	r.renewed = false
+	if already {
+		return nil
+	}
 	r.fresh = &fresh
 	if r.interrupt != nil {
 		r.interrupt()
@@ -86,7 +96,7 @@ func (r *Renewal[C]) Renew(context.Context) error {
 	if found == r.used {
 		return As(Authentication, errors.New("the files that the credentials come from hold what they held before"))
 	}
-	r.used, r.fresh = found, &fresh
+	r.used, r.fresh, r.renewed = found, &fresh, true
 	if r.interrupt != nil {
 		r.interrupt()
 	}

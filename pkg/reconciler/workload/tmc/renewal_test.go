@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
@@ -102,6 +104,61 @@ func TestRenew(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
+}
+
+// What was renewed is not started with once more when the watch of its file hears of the change too; any other change is.
+func TestRenewedOnceOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "kubeconfig")
+		write := func(content string) {
+			t.Helper()
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("old")
+		starts := 0
+		r := &tmc.Renewal[string]{
+			Files: []string{file},
+			Reread: func() (string, error) {
+				content, err := os.ReadFile(file)
+				return string(content), err
+			},
+			Use:         func(string) error { return nil },
+			Fingerprint: func(c string) (string, error) { return c, nil },
+		}
+		r.InUse("old")
+		parts := append(r.Parts(clock.RealClock{}), tmc.Part{Name: "work", Run: func(ctx context.Context) error {
+			return r.KeepWorking(ctx, func(ctx context.Context) error {
+				starts++
+				<-ctx.Done()
+				return nil
+			})
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		stopped := make(chan error, 1)
+		go func() { stopped <- tmc.RunParts(ctx, time.Second, parts...) }()
+		synctest.Wait()
+		expect := func(what string, want int) {
+			t.Helper()
+			pass(20 * time.Second)
+			synctest.Wait()
+			if starts != want {
+				t.Errorf("%s: %d starts, want %d", what, starts, want)
+			}
+		}
+		write("new")
+		if err := r.Renew(ctx); err != nil {
+			t.Error(err)
+		}
+		expect("renewed", 2)
+		write("newer")
+		expect("another file", 3)
+		cancel()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A link tells the recovery that it is refused, and when it is accepted again.
