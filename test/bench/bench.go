@@ -36,6 +36,8 @@ type bench struct {
 	// rawRate is what 32 workers create per second in the cluster, by resource; see rateOf. rawLoads counts the loads.
 	rawRate  map[string]float64
 	rawLoads int
+	// rawCPU is what each of these cost all processes together, in seconds.
+	rawCPU map[string]float64
 	// trivial is the median of the trivial loop; see trivialLoop.
 	trivial float64
 
@@ -49,7 +51,7 @@ type bench struct {
 var provider = logicalcluster.NewPath("root:compute")
 
 func (b *bench) run(ctx context.Context) (err error) {
-	b.rawRate = map[string]float64{}
+	b.rawRate, b.rawCPU = map[string]float64{}, map[string]float64{}
 	if b.env, err = env.New(env.Options{Progress: os.Stderr}); err != nil {
 		return err
 	}

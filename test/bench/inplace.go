@@ -75,6 +75,9 @@ func (b *bench) drain(ctx context.Context, tenantName string, resource schema.Gr
 	b.judge(what+": copies against raw creates with 32 workers", rate/raw, "times", atLeast(.8))
 	b.add(what+": CPU per object", cpu/float64(count)*1000, "ms")
 	b.addUsage(what, all, count, last.Sub(s.began))
+	if others := all.total() - cpu; others > 0 {
+		b.add(what+": what a syncer that costs no CPU could reach, if CPU is all used", b.rawCPU[resource.Resource]*float64(count)/others, "times")
+	}
 	used, err := s.awaitQuiet(ctx)
 	if err != nil {
 		return nil, err

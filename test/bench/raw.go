@@ -65,6 +65,7 @@ func (b *bench) rateOf(ctx context.Context, resource schema.GroupVersionResource
 	what := fmt.Sprintf("raw creates of %d %s into the cluster, 32 workers", count, resource.Resource)
 	b.add(what, rate, "per second")
 	b.addUsage(what, used, count, made.took)
+	b.rawCPU[resource.Resource] = used.total() / float64(count)
 	return rate, nil
 }
 
