@@ -56,12 +56,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.env.Close()) }()
-	for _, step := range []func(context.Context) error{b.startServers, b.runScenarios, b.report} {
-		if err := step(ctx); err != nil {
-			return err
-		}
+	if err := b.startServers(ctx); err != nil {
+		return err
 	}
-	return errors.Join(b.misses...)
+	failed := b.runScenarios(ctx)
+	return errors.Join(failed, b.report(ctx), errors.Join(b.misses...)) // what was measured is kept
 }
 
 func (b *bench) startServers(ctx context.Context) (err error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -29,7 +30,9 @@ var scenarios = []scenario{
 	{"5", "growth", "the same objects over more and more workspaces, upstream as for memory", (*bench).measureGrowth},
 }
 
+// runScenarios goes on after one that failed: those after it do not depend on it.
 func (b *bench) runScenarios(ctx context.Context) error {
+	var failures []error
 	for _, s := range scenarios {
 		if len(b.only) > 0 && !slices.Contains(b.only, s.name) {
 			continue
@@ -37,8 +40,15 @@ func (b *bench) runScenarios(ctx context.Context) error {
 		fmt.Fprintf(b.out, "\n== %s: %s\n", s.name, s.about)
 		b.scenario = s.name
 		if err := s.run(b, ctx); err != nil {
-			return fmt.Errorf("scenario %s: %w%s", s.name, err, b.lastWords())
+			failures = append(failures, fmt.Errorf("scenario %s: %w%s", s.name, err, b.lastWords()))
+			fmt.Fprintf(b.out, "%s failed: %v\n", s.name, err)
+			if b.syncer != nil {
+				failures = append(failures, b.syncer.stop(ctx))
+			}
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
