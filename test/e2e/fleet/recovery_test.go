@@ -3,14 +3,18 @@ package fleet
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/test/e2e/harness"
+	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
 // ready checks the reason of a Placement's condition Ready, and words in its message.
@@ -84,7 +88,7 @@ func TestMoveThatFailsIsTakenBack(t *testing.T) {
 	targets := p.NewTargetWorkspace(t)
 	old := targets.NewTarget("old", east, "", "")
 	team := p.NewTenant(t)
-	manager := p.StartManager(t, "--move-timeout=8s")
+	manager := p.StartManager(t, "--move-timeout=20s")
 	old.StartSyncer()
 	place(team, targets, "")
 	label := "example.com/" + targets.Path.Base()
@@ -103,7 +107,7 @@ func TestMoveThatFailsIsTakenBack(t *testing.T) {
 	})
 	evict(old, true)
 	placementSays(team, "all", "MoveWaits", "deployments/hello is not ready on next yet")
-	team.Eventually(placementKind, "", "all", ready("MoveRolledBack", "the work stays on old", "deployments/hello is not ready on next yet after 8s"))
+	team.Eventually(placementKind, "", "all", ready("MoveRolledBack", "the work stays on old", "deployments/hello is not ready on next yet after 20s"))
 	placementSays(team, "all", "MoveRolledBack", "deployments/hello is not ready on next")
 	team.Eventually(deploymentKind, "web", "hello", harness.All(onlyOn(old), harness.Has(2, "status", "availableReplicas")))
 	next.Down.EventuallyGone(deploymentKind, next.NamespaceOf(team, "web"), "hello")
@@ -113,7 +117,17 @@ func TestMoveThatFailsIsTakenBack(t *testing.T) {
 	}
 	recovered(manager, "migration", "MigrationTimeout")
 
-	labelNodes(next, label, true) // what was wrong
+	// What the new cluster cannot run as it is fails before the time is over.
+	diff := workloadv1alpha1.SpecDiffAnnotation(next.Key)
+	team.Merge(deploymentKind, "web", "hello", fmt.Sprintf("metadata: {annotations: {%s: nonsense}}", diff))
+	team.Merge(placementKind, "", "all", `spec: {tolerations: [{key: retry, operator: Exists}]}`)
+	recovered(manager, "migration", "MigrationFailure")
+	team.Eventually(placementKind, "", "all", ready("MoveRolledBack", "the work stays on old", "deployments/hello", diff))
+	placementSays(team, "all", "MoveRolledBack", diff)
+	team.Eventually(deploymentKind, "web", "hello", harness.All(onlyOn(old), harness.Has(2, "status", "availableReplicas")))
+	team.Merge(deploymentKind, "web", "hello", fmt.Sprintf("metadata: {annotations: {%s: null}}", diff))
+
+	labelNodes(next, label, true) // what was wrong at first
 	team.Merge(placementKind, "", "all", `spec: {tolerations: [{key: again, operator: Exists}]}`)
 	team.Eventually(deploymentKind, "web", "hello", harness.All(onlyOn(next), harness.Has(2, "status", "availableReplicas")))
 	team.Eventually(placementKind, "", "all", ready("Placed"))
@@ -165,4 +179,104 @@ func recovered(p *harness.Program, strategy, category string) {
 		}
 	}
 	p.T.Errorf("/debug/recovery does not show it: %s", body)
+}
+
+// A manager that lost kcp stops asking, says so, and goes on by itself: when the way is back; with other credentials, when its
+// own are not taken any more, or kcp's authority is another one; and when what it knows of the virtual workspaces is of no use.
+func TestManagerRecoversByItself(t *testing.T) {
+	t.Parallel()
+	p := harness.NewProvider(t)
+	targets := p.NewTargetWorkspace(t)
+	link := harness.Must(p.KCP.NewLink())(t)
+	t.Cleanup(link.Close)
+	right := link.Config(p.ManagerAccount(t))
+	file := harness.Must(p.Env.Kubeconfig(right))(t)
+	manager := p.StartManager(t, "--kcp-kubeconfig="+file, "--leader-elect=false")
+	works := func(name string) {
+		t.Helper()
+		target := targets.NewTarget(name, east, "", "")
+		target.Await(harness.Has(target.Key, "metadata", "labels", workloadv1alpha1.SyncTargetKeyLabel))
+		manager.AwaitReady()
+	}
+	unready := func(words string) {
+		t.Helper()
+		harness.Eventually(t, func() error {
+			if code, body := manager.Ask("health", "/readyz?verbose"); code != http.StatusInternalServerError || !strings.Contains(body, words) {
+				return fmt.Errorf("/readyz: %d, want 500 and %q\n%s", code, words, body)
+			}
+			return nil
+		})
+	}
+	metric := func(want float64, name string, labels ...string) {
+		t.Helper()
+		harness.Eventually(t, func() error {
+			if got := harness.Sum(manager.Scrape(), name, labels...); got < want {
+				return fmt.Errorf("%s%v is %v, want at least %v", name, labels, got, want)
+			}
+			return nil
+		})
+	}
+	works("one")
+
+	link.Cut()
+	metric(1, "recovery_circuit_state", "server=kcp")
+	unready("[-]kcp")
+	harness.Eventually(t, func() error {
+		if _, body := manager.Ask("metrics", "/debug/recovery"); !strings.Contains(body, `"strategy": "connectivity"`) {
+			return fmt.Errorf("/debug/recovery: %s", body)
+		}
+		return nil
+	})
+	metric(2, "recovery_circuit_probes_total", "server=kcp", "result=unanswered")
+	if err := link.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	metric(1, "recovery_outcomes_total", "strategy=connectivity", "outcome=recovered")
+	works("two")
+
+	// Every answer says that the credentials are no good, until there are others in the file.
+	proxy := harness.Must(p.Env.NewFaultProxy())(t)
+	proxy.Inject(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") != "Bearer "+right.BearerToken {
+			return false
+		}
+		env.Refuse(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized)
+		return true
+	})
+	trusted := rest.CopyConfig(right)
+	trusted.CAData = append(append([]byte{}, right.CAData...), proxy.CA()...)
+	link.Through(proxy)
+	metric(1, "recovery_attempts_total", "strategy=authentication", "category=Configuration") // whose authority is that?
+	unready("[-]kcp")
+	rewrite := func(config *rest.Config) {
+		t.Helper()
+		if err := env.WriteKubeconfig(file, "default", map[string]*rest.Config{"default": config}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rewrite(trusted)
+	metric(1, "recovery_attempts_total", "strategy=authentication", "category=Authentication")
+	renewed := rest.CopyConfig(trusted)
+	renewed.BearerToken = p.KCP.AdminConfig().BearerToken
+	rewrite(renewed)
+	metric(1, "recovery_outcomes_total", "strategy=authentication", "outcome=recovered")
+	works("three")
+
+	// The virtual workspaces cannot be read for a while, and then at once when they can be.
+	proxy.Inject(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/apiexportendpointslices") {
+			return false
+		}
+		env.Refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden)
+		return true
+	})
+	link.Through(proxy) // ends the watches
+	metric(1, "recovery_attempts_total", "strategy=virtual-workspace", "category=Permission")
+	unready("[-]endpoints")
+	proxy.Inject(nil)
+	metric(1, "recovery_outcomes_total", "strategy=virtual-workspace", "outcome=recovered")
+	works("four")
+	if strings.Count(manager.Output(), `"Starting" version`) != 1 {
+		t.Error("the process was restarted")
+	}
 }

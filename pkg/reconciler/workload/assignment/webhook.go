@@ -52,7 +52,7 @@ func NewWebhook(config WebhookConfig, metrics *Metrics, c clock.PassiveClock) (*
 	if _, err := os.ReadFile(config.CAFile); err != nil {
 		return nil, fmt.Errorf("reading the certificates by which kcp knows the webhook: %w", err)
 	}
-	certificate, err := tmc.NewCertificate(config.CertFile, config.KeyFile, c)
+	certificate, err := tmc.NewCertificate(tmc.CertificateFiles{Cert: config.CertFile, Key: config.KeyFile}, c)
 	if err != nil {
 		return nil, err
 	}

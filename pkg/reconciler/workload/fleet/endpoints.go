@@ -108,6 +108,34 @@ func (e *Endpoints) Reread(ctx context.Context) error {
 	return nil
 }
 
+// Complete is nil if these are the virtual workspaces of the export on all shards that have workspaces bound to it, by what kcp says
+// now. It is for who concludes from what nobody there has that nobody at all has it: of a shard that is not asked, nothing is known.
+func (e *Endpoints) Complete(ctx context.Context, export string, asked []string) error {
+	list, err := e.client.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return tmc.Classify(fmt.Errorf("making sure that all shards are asked: %w", err))
+	}
+	found := make([]any, 0, len(list.Items))
+	for i := range list.Items {
+		found = append(found, &list.Items[i])
+	}
+	return complete(found, export, asked)
+}
+
+// complete judges the slices that there are.
+func complete(found []any, export string, asked []string) error {
+	whole := slices.ContainsFunc(slicesIn(found), func(slice apisv1alpha1.APIExportEndpointSlice) bool {
+		return slice.Spec.APIExport.Name == export && slice.Spec.Partition == ""
+	})
+	if !whole {
+		return tmc.As(tmc.Configuration, fmt.Errorf("no APIExportEndpointSlice of export %s is of all shards: what is on the others is not known", export))
+	}
+	if now := urlsIn(found, []string{export}); !slices.Equal(now[export], asked) {
+		return tmc.As(tmc.Unavailable, fmt.Errorf("export %s is served on other shards by now: what is there is not known yet", export))
+	}
+	return nil
+}
+
 // Current are the URLs as they are known now, and a channel that is closed when they change. They are nil until they
 // have been read for the first time.
 func (e *Endpoints) Current() (URLs, <-chan struct{}) {
@@ -165,18 +193,25 @@ func (e *Endpoints) see(ctx context.Context, all []any) {
 	e.changed = make(chan struct{})
 }
 
-// urlsIn merges the slices of each export: kcp makes one of the export's name, and an administrator may make others.
-func urlsIn(found []any, exports []string) URLs {
-	urls := URLs{}
+// slicesIn are those that can be read.
+func slicesIn(found []any) (all []apisv1alpha1.APIExportEndpointSlice) {
 	for _, obj := range found {
 		u, ok := obj.(*unstructured.Unstructured)
 		if !ok {
 			continue
 		}
 		var slice apisv1alpha1.APIExportEndpointSlice
-		if runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &slice) != nil {
-			continue
+		if runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &slice) == nil {
+			all = append(all, slice)
 		}
+	}
+	return all
+}
+
+// urlsIn merges the slices of each export: kcp makes one of the export's name, and an administrator may make others.
+func urlsIn(found []any, exports []string) URLs {
+	urls := URLs{}
+	for _, slice := range slicesIn(found) {
 		export := slice.Spec.APIExport.Name
 		if !slices.Contains(exports, export) {
 			continue

@@ -23,8 +23,10 @@ import (
 type Deps struct {
 	// Config reaches kcp, without a workspace in its host. Its credentials hold for the virtual workspaces too.
 	Config *rest.Config
-	// URLs are where the virtual workspaces are.
-	URLs URLs
+	// URLs are where the virtual workspaces are. Complete makes sure that those asked are all of an export; nil if that needs
+	// no proof.
+	URLs     URLs
+	Complete func(ctx context.Context, export string, asked []string) error
 	// Metrics of all fleets of the process.
 	Metrics *Metrics
 	// Memory outlives the fleet. Nil is for a fleet that is the only one of its process.

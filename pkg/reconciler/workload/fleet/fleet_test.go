@@ -1,6 +1,11 @@
 package fleet
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -8,6 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
@@ -48,6 +54,71 @@ func TestURLs(t *testing.T) {
 	if (URLs{"a": {"x"}}).Equal(URLs{"b": {"x"}}) || (URLs{"a": {"x"}}).Equal(URLs{"a": {"x", "y"}}) {
 		t.Error("different URLs are equal")
 	}
+}
+
+// Who concludes from what is nowhere must have asked everywhere.
+func TestComplete(t *testing.T) {
+	part := func(export string, urls ...string) any {
+		u, _ := slice(export, urls...).(*unstructured.Unstructured)
+		u.Object["spec"].(map[string]any)["partition"] = "here"
+		return u
+	}
+	for name, tc := range map[string]struct {
+		slices []any
+		asked  []string
+		want   tmc.Category
+	}{
+		"all shards were asked":                            {[]any{slice("a", "https://one", "https://two"), part("a", "https://one")}, []string{"https://one", "https://two"}, ""},
+		"there is none, as nobody is bound":                {[]any{slice("a")}, nil, ""},
+		"another shard has come":                           {[]any{slice("a", "https://one", "https://two")}, []string{"https://one"}, tmc.Unavailable},
+		"the first shard has come":                         {[]any{slice("a", "https://one")}, nil, tmc.Unavailable},
+		"one that was asked is not served any more":        {[]any{slice("a")}, []string{"https://one"}, tmc.Unavailable},
+		"only a part of the shards is served":              {[]any{part("a", "https://one")}, []string{"https://one"}, tmc.Configuration},
+		"the slice was deleted, or is another export's":    {[]any{slice("b", "https://one")}, nil, tmc.Configuration},
+		"what an administrator made for all shards counts": {[]any{part("a", "https://one"), slice("a", "https://two")}, []string{"https://one", "https://two"}, ""},
+	} {
+		if got := tmc.CategoryOf(complete(tc.slices, "a", tc.asked)); got != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// That no shard has any is no answer while not all are asked; that one has some always is.
+func TestAny(t *testing.T) {
+	items := "[]"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"kind":"WidgetList","apiVersion":"example.com/v1","items":%s}`, items)
+	}))
+	defer server.Close()
+	var incomplete error
+	f, err := New(Deps{
+		Config: &rest.Config{Host: server.URL}, URLs: URLs{"a": {server.URL}}, Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clock.RealClock{},
+		Complete: func(_ context.Context, export string, asked []string) error {
+			if export != "a" || !slices.Equal(asked, []string{server.URL}) {
+				t.Errorf("got %s %v", export, asked)
+			}
+			return incomplete
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	widgets := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
+	expect := func(any, fails bool) {
+		t.Helper()
+		if got, err := f.Any(t.Context(), "a", widgets); got != any || (err != nil) != fails {
+			t.Errorf("any: %t, %v", got, err)
+		}
+		if _, err := f.List(t.Context(), "a", widgets); (err != nil) != (incomplete != nil) {
+			t.Errorf("list: %v", err)
+		}
+	}
+	expect(false, false)
+	incomplete = errors.New("there are more shards")
+	expect(false, true)
+	items = `[{"kind":"Widget","apiVersion":"example.com/v1","metadata":{"name":"web"}}]`
+	expect(true, false)
 }
 
 // newFleet is one that sends no request.

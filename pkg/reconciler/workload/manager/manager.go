@@ -247,7 +247,7 @@ func (m *Manager) lead(ctx context.Context, endpoints *fleet.Endpoints) error {
 		if err != nil {
 			return orStopped(ctx, err)
 		}
-		if err := m.serveFleet(ctx, urls, changed); err != nil && !errors.Is(err, errURLsChanged) {
+		if err := m.serveFleet(ctx, endpoints, urls, changed); err != nil && !errors.Is(err, errURLsChanged) {
 			return err
 		}
 	}
@@ -258,9 +258,9 @@ func (m *Manager) lead(ctx context.Context, endpoints *fleet.Endpoints) error {
 var errURLsChanged = errors.New("the virtual workspaces of the APIExports changed")
 
 // serveFleet runs the reconcilers while the virtual workspaces are these.
-func (m *Manager) serveFleet(ctx context.Context, urls fleet.URLs, changed <-chan struct{}) error {
+func (m *Manager) serveFleet(ctx context.Context, endpoints *fleet.Endpoints, urls fleet.URLs, changed <-chan struct{}) error {
 	f, err := fleet.New(fleet.Deps{
-		Config: m.kcp.Config(), URLs: urls, Metrics: m.metrics, Memory: m.memory, Health: m.health, Recovery: m.recovery, Tracing: m.tracing, Clock: m.clock,
+		Config: m.kcp.Config(), URLs: urls, Complete: endpoints.Complete, Metrics: m.metrics, Memory: m.memory, Health: m.health, Recovery: m.recovery, Tracing: m.tracing, Clock: m.clock,
 		Gates: []func(context.Context) error{m.kcp.Breaker().Wait},
 	})
 	if err != nil {

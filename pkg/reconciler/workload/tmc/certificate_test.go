@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,23 +34,24 @@ func TestCertificateIsReadAgain(t *testing.T) {
 		return certificate, key
 	}
 	clock := clocktesting.NewFakeClock(time.Now())
-	if _, err := NewCertificate(certFile, keyFile, clock); err == nil {
+	files := CertificateFiles{Cert: certFile, Key: keyFile, Protocols: []string{"h2"}}
+	if _, err := NewCertificate(files, clock); err == nil {
 		t.Fatal("a certificate that is not there was read")
 	}
 	certificate, key := issue("one")
 	write(certFile, certificate)
 	write(keyFile, key)
-	served, err := NewCertificate(certFile, keyFile, clock)
+	served, err := NewCertificate(files, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
 	isFor := func(name string) {
 		t.Helper()
-		pair, err := served.TLS().GetCertificate(&tls.ClientHelloInfo{})
-		if err != nil {
-			t.Fatal(err)
+		config, err := served.TLS().GetConfigForClient(&tls.ClientHelloInfo{})
+		if err != nil || !slices.Equal(config.NextProtos, files.Protocols) {
+			t.Fatal(config, err)
 		}
-		leaf, err := x509.ParseCertificate(pair.Certificate[0])
+		leaf, err := x509.ParseCertificate(config.Certificates[0].Certificate[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,4 +68,29 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	isFor("one") // it was looked a moment ago
 	clock.Step(certificatePeriod + time.Second)
 	isFor("two")
+
+	files.ClientCA = filepath.Join(dir, "ca.crt")
+	write(files.ClientCA, []byte("none"))
+	if _, err := NewCertificate(files, clock); err == nil || !strings.Contains(err.Error(), "it has no certificate") {
+		t.Errorf("an authority of clients that is none: %v", err)
+	}
+	write(files.ClientCA, certificate)
+	if served, err = NewCertificate(files, clock); err != nil {
+		t.Fatal(err)
+	}
+	authority := func() *x509.CertPool {
+		t.Helper()
+		config, err := served.TLS().GetConfigForClient(&tls.ClientHelloInfo{})
+		if err != nil || config.ClientAuth != tls.VerifyClientCertIfGiven {
+			t.Fatal(config, err)
+		}
+		return config.ClientCAs
+	}
+	before := authority()
+	another, _ := issue("three")
+	write(files.ClientCA, another)
+	clock.Step(certificatePeriod + time.Second)
+	if authority().Equal(before) {
+		t.Error("another authority of clients is not taken up")
+	}
 }

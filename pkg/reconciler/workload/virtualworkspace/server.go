@@ -58,20 +58,20 @@ type Deps struct {
 
 // Server is the virtual workspace server.
 type Server struct {
-	config       Config
-	exportURLs   func() []string // of the APIExport with the tenants' objects
-	clock        clock.WithTicker
-	metrics      *Metrics
-	tracing      *tmc.Tracing
-	upstream     *upstream
-	catalog      *catalog
-	upsynced     sets.Set[schema.GroupResource]
-	access       *access
-	seen         *seen
-	limits       *limits
-	events       *eventLimits
-	certificates *certificates
-	listener     net.Listener
+	config      Config
+	exportURLs  func() []string // of the APIExport with the tenants' objects
+	clock       clock.WithTicker
+	metrics     *Metrics
+	tracing     *tmc.Tracing
+	upstream    *upstream
+	catalog     *catalog
+	upsynced    sets.Set[schema.GroupResource]
+	access      *access
+	seen        *seen
+	limits      *limits
+	events      *eventLimits
+	certificate *tmc.Certificate
+	listener    net.Listener
 
 	// stopping ends the watches.
 	stopping context.Context //nolint:containedctx // as long as the server itself
@@ -89,8 +89,9 @@ func New(config Config, deps Deps) (*Server, error) {
 		upstream: u, kcp: deps.KCP.Host, provider: config.Provider,
 		targets: func() []string { return deps.ExportURLs(workloadv1alpha1.WorkloadExport) },
 	})
-	if s.certificates, err = newCertificates(config.CertFile, config.KeyFile, config.ClientCAFile, s.clock); err != nil {
-		return nil, err
+	files := tmc.CertificateFiles{Cert: config.CertFile, Key: config.KeyFile, ClientCA: config.ClientCAFile, Protocols: []string{"h2", "http/1.1"}}
+	if s.certificate, err = tmc.NewCertificate(files, s.clock); err != nil {
+		return nil, fmt.Errorf("the certificate of the virtual workspace server: %w", err)
 	}
 	if s.listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", config.Address); err != nil {
 		return nil, fmt.Errorf("serving virtual workspaces at %s: %w", config.Address, err)
@@ -139,7 +140,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx = klog.NewContext(ctx, s.logger)
 	server := &http.Server{
 		Handler:           s,
-		TLSConfig:         s.certificates.config(),
+		TLSConfig:         s.certificate.TLS(),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -151,15 +152,14 @@ func (s *Server) Run(ctx context.Context) error {
 	helping, done := context.WithCancel(ctx)
 	defer done()
 	helpers.Go(func() { s.access.run(helping) })
-	helpers.Go(func() { s.certificates.run(helping) })
 	helpers.Go(func() { every(helping, s.clock, forgetPeriod, s.forget) })
 
 	return tmc.Serve(ctx, serverName, tls.NewListener(s.listener, server.TLSConfig), server)
 }
 
 // Check is for the probes: whether there is something to show, and with a certificate that clients accept.
-func (s *Server) Check(context.Context) error {
-	if err := tmc.CheckCertificate(&s.certificates.current.Load().Certificates[0], s.clock.Now()); err != nil {
+func (s *Server) Check(ctx context.Context) error {
+	if err := s.certificate.Check(ctx); err != nil {
 		return err
 	}
 	if len(s.exportURLs()) == 0 {
