@@ -61,7 +61,9 @@ type Syncer struct {
 	file     *tmc.ConfigFile[Config]
 	renewal  tmc.Renewal[connections]
 
-	targets    *syncTargets
+	targets *syncTargets
+	// identified: the physical cluster has been.
+	identified *doubt
 	kcpDynamic kcpdynamic.ClusterInterface
 	kubernetes kubernetes.Interface
 	dynamic    dynamic.Interface
@@ -128,8 +130,9 @@ func (s *Syncer) connect(to connections) error {
 		return fmt.Errorf("connecting to kcp: %w", err)
 	}
 	s.targets = &syncTargets{
-		client: s.kcpDynamic.Cluster(s.config.SyncTarget.Workspace).Resource(syncTargetsGVR), ref: s.config.SyncTarget,
+		client: s.kcpDynamic.Cluster(s.config.SyncTarget.Workspace).Resource(syncTargetsGVR), ref: s.config.SyncTarget, doubt: &doubt{clock: s.clock},
 	}
+	s.identified = &doubt{clock: s.clock}
 	config, client := s.cluster.Config(), s.cluster.Client()
 	var errs [3]error
 	s.kubernetes, errs[0] = kubernetes.NewForConfigAndClient(config, client)
@@ -204,9 +207,10 @@ func (s *Syncer) identify(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", tmc.Classify(err)
 		}
+		s.identified.over()
 		return string(ns.UID), nil
 	}, func(err error) error {
-		if category := tmc.CategoryOf(err); category == tmc.Permission || category == tmc.NotFound {
+		if category := tmc.CategoryOf(err); (category == tmc.Permission || category == tmc.NotFound) && s.identified.believes() {
 			return refused("the physical cluster cannot be identified: reading its namespace kube-system: %v; grant get on namespaces to the user of --cluster-kubeconfig", err)
 		}
 		return nil

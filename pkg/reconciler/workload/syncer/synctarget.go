@@ -30,6 +30,7 @@ var syncTargetsGVR = workloadv1alpha1.SchemeGroupVersion.WithResource("synctarge
 type syncTargets struct {
 	client dynamic.ResourceInterface
 	ref    SyncTargetRef
+	doubt  *doubt
 }
 
 // RefusedError says that this syncer must not serve the SyncTarget. Trying again will not help before somebody changes
@@ -43,12 +44,13 @@ func refused(format string, args ...any) error {
 }
 
 // resolve reads the SyncTarget and checks that it is the one that is meant. It keeps trying while kcp does not answer;
-// an answer that says no is final.
+// an answer that says no is final, if it is to be believed.
 func (s *syncTargets) resolve(ctx context.Context) (*workloadv1alpha1.SyncTarget, error) {
 	st, err := untilAnswered(ctx, "Reading the SyncTarget", s.get, s.finalAnswer)
 	if err != nil {
 		return nil, err
 	}
+	s.doubt.over()
 	return st, s.check(st)
 }
 
@@ -72,7 +74,8 @@ func untilAnswered[T any](ctx context.Context, doing string, ask func(context.Co
 	}
 }
 
-// finalAnswer turns an answer that a retry will not change into words with a remedy.
+// finalAnswer turns an answer that a retry will not change into words with a remedy. That the SyncTarget does not exist is one at once;
+// that kcp does not let us see whether it does, see [doubt].
 func (s *syncTargets) finalAnswer(err error) error {
 	where := fmt.Sprintf("SyncTarget %s in workspace %s", s.ref.Name, s.ref.Workspace)
 	var final *RefusedError
@@ -81,12 +84,12 @@ func (s *syncTargets) finalAnswer(err error) error {
 		return err
 	case tmc.IsObjectNotFound(err, syncTargetsGVR.Resource, s.ref.Name):
 		return refused("%s does not exist: check --sync-target-name and --sync-target-workspace, or create it (%v)", where, err)
+	case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err), !s.doubt.believes():
+		return nil
 	case apierrors.IsNotFound(err):
 		return refused("%s cannot be read, because the workspace does not serve synctargets.workload.kcp.io: bind the APIExport workload.kcp.io there, e.g. with kubectl workload bind (%v)", where, err)
-	case apierrors.IsForbidden(err):
-		return refused("%s may not be read by the user of --kcp-kubeconfig, or the workspace does not exist: check --sync-target-workspace and grant get, list, watch on synctargets and update, patch on synctargets/status (%v)", where, err)
 	default:
-		return nil
+		return refused("%s may not be read by the user of --kcp-kubeconfig, or the workspace does not exist: check --sync-target-workspace and grant get, list, watch on synctargets and update, patch on synctargets/status (%v)", where, err)
 	}
 }
 

@@ -29,13 +29,16 @@ type watchedTarget struct {
 	// ended receives why the SyncTarget can no longer be served as it was.
 	ended   chan error
 	updated chan struct{}
+	// missed: a list did not have the SyncTarget, and resolve reads it to find out why.
+	missed  chan struct{}
+	resolve func(context.Context) (*workloadv1alpha1.SyncTarget, error)
 }
 
 func newWatchedTarget(targets *syncTargets, st *workloadv1alpha1.SyncTarget) *watchedTarget {
 	return &watchedTarget{
 		informer: targets.informer(), uid: string(st.UID), onChange: func() {}, onExportedChange: func() {}, onUpsyncedChange: func() {},
 		current: *st, urls: st.Status.VirtualWorkspaces,
-		ended: make(chan error, 1), updated: make(chan struct{}, 1),
+		ended: make(chan error, 1), updated: make(chan struct{}, 1), missed: make(chan struct{}, 1), resolve: targets.resolve,
 	}
 }
 
@@ -44,9 +47,7 @@ func (w *watchedTarget) run(ctx context.Context) error {
 	if _, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { w.see(ctx, obj) },
 		UpdateFunc: func(_, obj any) { w.see(ctx, obj) },
-		DeleteFunc: func(any) {
-			w.end(refused("SyncTarget %s was deleted", w.name()))
-		},
+		DeleteFunc: w.lose,
 	}); err != nil {
 		return err
 	}
@@ -55,11 +56,45 @@ func (w *watchedTarget) run(ctx context.Context) error {
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { w.informer.RunWithContext(watching) })
+	wg.Go(func() { w.makeSure(watching) })
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-w.ended:
 		return err
+	}
+}
+
+// lose ends it for a deletion that was seen. A list that does not have the SyncTarget is none: something else than kcp may have
+// answered, or show less.
+func (w *watchedTarget) lose(obj any) {
+	if _, inferred := obj.(cache.DeletedFinalStateUnknown); !inferred {
+		w.end(refused("SyncTarget %s was deleted", w.name()))
+		return
+	}
+	select {
+	case w.missed <- struct{}{}:
+	default: // it is about to be looked for
+	}
+}
+
+// makeSure reads a SyncTarget that is missed, until ctx is done.
+func (w *watchedTarget) makeSure(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.missed:
+		}
+		st, err := w.resolve(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			w.end(err)
+		default:
+			w.take(st)
+		}
 	}
 }
 
