@@ -251,6 +251,7 @@ func (c *Cluster) apiServerCommand(extra []string) Command {
 			"--allow-privileged=true",
 		}, extra...),
 		Dir:          c.dir,
+		Env:          c.env.serverVariables(),
 		Ready:        func(ctx context.Context) error { return probe(ctx, c.admin, "/readyz") },
 		StartTimeout: startTimeout,
 	}
@@ -268,6 +269,7 @@ func (c *Cluster) controllerManagerCommand() Command {
 			"--service-cluster-ip-range=10.96.0.0/16",
 		),
 		Dir:          c.dir,
+		Env:          c.env.serverVariables(),
 		Ready:        healthy("https", c.ports.controllerManager),
 		StartTimeout: startTimeout,
 	}

@@ -100,7 +100,7 @@ func (k *KCP) start(ctx context.Context, executable string) error {
 			"--token-auth-file=" + tokens,
 			"--enable-home-workspaces=false",
 		},
-		Env:          []string{"UNSAFE_E2E_HACK_DISABLE_ETCD_FSYNC=true"}, // what a killed process wrote is safe with the kernel
+		Env:          k.env.serverVariables("UNSAFE_E2E_HACK_DISABLE_ETCD_FSYNC=true"), // what a killed process wrote is safe with the kernel
 		Dir:          k.dir,
 		Ready:        k.ready,
 		StartTimeout: startTimeout,

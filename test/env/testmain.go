@@ -72,7 +72,7 @@ func For(t testing.TB) *Env {
 }
 
 func (s *sharedEnv) startServers() (*Env, error) {
-	e, err := New(Options{Progress: os.Stderr, KeepLogs: os.Getenv("TEST_ENV_LOGS")})
+	e, err := New(Options{Progress: os.Stderr, KeepLogs: os.Getenv("TEST_ENV_LOGS"), SpareCPU: true})
 	if err != nil {
 		return nil, err
 	}
