@@ -85,7 +85,6 @@ type tenant struct {
 }
 
 // newTenant makes a workspace that is bound to compute, with a SyncTarget called "target" and a namespace called "web".
-// It is removed with the test, after its syncers have stopped.
 func newTenant(t *testing.T) *tenant {
 	t.Helper()
 	f := shared(t)

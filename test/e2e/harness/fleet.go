@@ -88,13 +88,10 @@ func Shared(t *testing.T) *Provider {
 	return p
 }
 
-// NewProvider makes a provider for one test. No manager runs yet. It is removed with the test.
+// NewProvider makes a provider for one test. No manager runs yet.
 func NewProvider(t *testing.T) *Provider {
 	t.Helper()
-	name := "compute-" + rand.String(8)
-	p := newProvider(t, env.For(t), "root:"+name)
-	t.Cleanup(func() { p.removeWorkspace(t, name) })
-	return p
+	return newProvider(t, env.For(t), "root:compute-"+rand.String(8))
 }
 
 func newProvider(t *testing.T, e *env.Env, path string) *Provider {
@@ -167,7 +164,7 @@ type Workspace struct {
 }
 
 // NewWorkspace makes a workspace whose name starts with prefix and binds it to the exports, as kubectl workload bind does.
-// It is removed with the test, after the programs that the test starts.
+// If the package's manager runs for it, it is removed with the test, after the programs that the test starts.
 func (p *Provider) NewWorkspace(t *testing.T, prefix string, exports ...string) *Workspace {
 	t.Helper()
 	ws := Must(p.KCP.CreateWorkspace(t.Context(), env.Root, prefix+"-"+rand.String(8)))(t)
@@ -192,8 +189,16 @@ func (p *Provider) NewTargetWorkspace(t *testing.T) *Workspace {
 	return p.NewWorkspace(t, "targets", config.WorkloadExport, config.SchedulingExport)
 }
 
-// removeWorkspace does not wait: kcp takes its time, and nothing depends on it.
+// removeWorkspace removes one that the package's manager would go on with. It does not wait: kcp takes its time, and nothing
+// depends on it. Where no manager runs any more nobody looks at the workspace, and kcp, which ends with the package, is spared
+// the work: removing one takes it as long as making one.
 func (p *Provider) removeWorkspace(t *testing.T, name string) {
+	shared.Lock()
+	lookedAt := p.manager != nil
+	shared.Unlock()
+	if !lookedAt {
+		return
+	}
 	client := Must(dynamic.NewForConfig(p.KCP.WorkspaceConfig(env.Root)))(t)
 	workspaces := client.Resource(schema.GroupVersionResource{Group: "tenancy.kcp.io", Version: "v1alpha1", Resource: "workspaces"})
 	if err := workspaces.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
