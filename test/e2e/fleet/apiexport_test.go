@@ -247,6 +247,7 @@ func TestClustersOfferACustomResource(t *testing.T) {
 	w.east.Down.Eventually(w.kind(), namespace, "thing", harness.Has(6, "spec", "size"))
 
 	w.west.Down.Delete(crdKind, "", "widgets."+w.group)
+	w.west.Down.EventuallyGone(crdKind, "", "widgets."+w.group) // it is made again below
 	w.west.Workspace.EventuallyGone(importKind, "", "widgets.v1."+w.group+".west")
 	w.state(w.west, workloadv1alpha1.ResourceIncompatible, "does not serve it")
 	w.negotiated("Compatible", "Negotiated", "")
