@@ -371,10 +371,10 @@ func TestA04ManagerKilledAtRandom(t *testing.T) {
 	manager := p.StartManager(t)
 	syncer := one.StartSyncer()
 	place(team, targets, "")
-	const objects = 200
+	const objects = 100
 	client := team.Of("ConfigMap", "web")
 	for i := range objects {
-		if i%50 == 25 {
+		if i%25 == 12 {
 			manager.Kill()
 			manager = harness.Start(t, p.Env, p.ManagerCommand(t))
 			<-time.After(time.Duration(rand.IntnRange(0, 1500)) * time.Millisecond)
