@@ -67,7 +67,7 @@ type machine struct {
 }
 
 // perPackage is the memory of the servers that a package starts, with room for what its tests start besides.
-const perPackage = 4 << 30
+const perPackage = 6 << 30
 
 // together says how many packages with servers run at the same time, and how many tests of each. Tests mostly wait, for servers,
 // so more of them run than there are cores. One package alone leaves the machine idle while its servers start and while its

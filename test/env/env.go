@@ -128,7 +128,7 @@ func (e *Env) serverVariables(own ...string) []string {
 	if !e.options.SpareCPU {
 		return own
 	}
-	return append(own, "GOGC=200", "GOMEMLIMIT=2GiB")
+	return append(own, "GOGC=200", "GOMEMLIMIT=4GiB")
 }
 
 func (e *Env) logDir() string { return filepath.Join(e.dir, "logs") }
