@@ -3,6 +3,8 @@ package tmc_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,9 +16,23 @@ import (
 type relooked struct {
 	*testing.T
 	*tmc.Relook
-	looks int
-	at    []time.Time
-	fail  error
+	lock sync.Mutex
+	at   []time.Time
+	fail error
+}
+
+// looks are when it was looked at.
+func (r *relooked) looks() []time.Time {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	return slices.Clone(r.at)
+}
+
+// fails has looks end so from now on.
+func (r *relooked) fails(err error) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	r.fail = err
 }
 
 func inBubble(t *testing.T, settling []time.Duration, test func(*relooked)) {
@@ -26,7 +42,8 @@ func inBubble(t *testing.T, settling []time.Duration, test func(*relooked)) {
 		r.Relook = tmc.NewRelook(tmc.RelookOptions{
 			Task: "testing", Settling: settling, Period: func() time.Duration { return time.Hour }, Retry: 5 * time.Second,
 			Look: func(context.Context) error {
-				r.looks++
+				r.lock.Lock()
+				defer r.lock.Unlock()
 				r.at = append(r.at, time.Now())
 				return r.fail
 			},
@@ -46,10 +63,10 @@ func inBubble(t *testing.T, settling []time.Duration, test func(*relooked)) {
 // after says how many looks there are until the time has passed.
 func (r *relooked) after(passed time.Duration, want int) {
 	r.Helper()
-	before := r.looks
+	before := len(r.looks())
 	pass(passed)
 	synctest.Wait()
-	if got := r.looks - before; got != want {
+	if got := len(r.looks()) - before; got != want {
 		r.Errorf("%d looks within %s, want %d", got, passed, want)
 	}
 }
@@ -73,26 +90,27 @@ func TestRelook(t *testing.T) {
 func TestRelookBacksOff(t *testing.T) {
 	inBubble(t, settlingTwice, func(r *relooked) {
 		const retry = 5 * time.Second
-		r.fail = errors.New("it does not answer")
+		r.fails(errors.New("it does not answer"))
 		r.Hint()
 		pass(time.Minute)
-		r.fail = nil
+		r.fails(nil)
 		pass(time.Minute)
+		at := r.looks()
 		for i, want := range []time.Duration{retry / 16, retry / 8, retry / 4, retry / 2, retry, retry, retry} { // later and later
-			if got := r.at[i+1].Sub(r.at[i]); got < want || got > want*11/10 {
+			if got := at[i+1].Sub(at[i]); got < want || got > want*11/10 {
 				t.Errorf("%s between looks %d and %d, want %s and at most a tenth more", got, i, i+1, want)
 			}
 		}
-		last := len(r.at) - 1
-		if got := r.at[last].Sub(r.at[last-1]); got < 2*time.Second || got > 2200*time.Millisecond {
+		last := len(at) - 1
+		if got := at[last].Sub(at[last-1]); got < 2*time.Second || got > 2200*time.Millisecond {
 			t.Errorf("after the failures comes what the hint led to besides: %s", got)
 		}
 		r.after(59*time.Minute-2*time.Minute, 0)
 
-		r.fail = errors.New("it does not answer")
+		r.fails(errors.New("it does not answer"))
 		r.Hint()
 		r.after(time.Millisecond, 1)
-		r.fail = nil
+		r.fails(nil)
 		r.after(retry/12, 1) // the first failure after a success is the first again
 	})
 }
