@@ -184,15 +184,14 @@ func printerTo(w io.Writer) func(string, ...any) {
 	}
 }
 
-// pollInterval is short because most of what is waited for takes a few hundred milliseconds.
-const pollInterval = 50 * time.Millisecond
+// Most of what is waited for takes a few hundred milliseconds; what takes longer is not asked for as often, as questions keep
+// a busy server from its work.
+const pollFirst, pollLongest = 50 * time.Millisecond, 250 * time.Millisecond
 
 // Poll calls check until it returns nil. When ctx ends before, the error is what check answered last.
 func Poll(ctx context.Context, check func(context.Context) error) error {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
 	var last error
-	for {
+	for pause := pollFirst; ; pause = min(pause*9/8, pollLongest) {
 		err := check(ctx)
 		if err == nil {
 			return nil
@@ -203,7 +202,7 @@ func Poll(ctx context.Context, check func(context.Context) error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
 }

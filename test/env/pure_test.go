@@ -237,7 +237,7 @@ func describe(config *rest.Config) string {
 }
 
 func TestPollTellsTheLastAnswer(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*pollInterval)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*pollFirst)
 	defer cancel()
 	calls := 0
 	err := Poll(ctx, func(ctx context.Context) error {
@@ -264,7 +264,7 @@ func (f *failing) Fatalf(format string, args ...any) { f.message = fmt.Sprintf(f
 func TestEventuallyTellsWhatItSaw(t *testing.T) {
 	test := &failing{TB: t}
 	calls := 0
-	Eventually(test, 5*pollInterval, func() error {
+	Eventually(test, 5*pollFirst, func() error {
 		calls++
 		return fmt.Errorf("replicas are %d", min(calls, 3))
 	})
