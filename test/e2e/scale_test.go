@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -24,7 +24,7 @@ import (
 func (s *side) createMany(namespace, prefix string, count int) {
 	s.T.Helper()
 	config := rest.CopyConfig(s.Config)
-	config.QPS = -1
+	config.QPS, config.ContentType = -1, runtime.ContentTypeProtobuf
 	client := must(kubernetes.NewForConfig(config))(s.T)
 	var group errgroup.Group
 	group.SetLimit(16)
@@ -58,13 +58,8 @@ func TestA01ForeignObjectsCostNoMemory(t *testing.T) {
 	tn.up.Create(fastConfigMap("settings"))
 	s := tn.startSyncer("--enable-profiling")
 	tn.copyOf("ConfigMap", "settings", nil)
-	namespace := "foreign-" + tn.ws.Path.Base()
+	namespace := "foreign-" + tn.ws.Path.Base() // it goes with the cluster, at the end of all tests: to remove them takes as long as to make them
 	tn.down.Create(fmt.Sprintf(`{apiVersion: v1, kind: Namespace, metadata: {name: %s}}`, namespace))
-	t.Cleanup(func() {
-		if err := tn.down.Typed.CoreV1().Namespaces().Delete(context.Background(), namespace, metav1.DeleteOptions{}); err != nil {
-			t.Errorf("cleaning up: %v", err)
-		}
-	})
 
 	before := s.liveHeap()
 	tn.down.createMany(namespace, "foreign", foreign)
