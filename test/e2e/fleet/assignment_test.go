@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -286,6 +287,50 @@ func TestA31DeletedTargetReleasesItsObjects(t *testing.T) {
 		team.Eventually("Namespace", "", "web", onlyOn())
 	}
 	harness.Eventually(t, func() error { return seesPods(teams[1], 0) })
+}
+
+// The SyncTarget was deleted while no manager ran, and no Placement says where it was: what was assigned to it by hand is let go of
+// all the same, since a manager before has seen it. What is assigned to others stays, also where nobody knows whose that is.
+func TestA31TargetDeletedWhileNoManagerRan(t *testing.T) {
+	t.Parallel()
+	p := harness.NewProvider(t)
+	targets := p.NewTargetWorkspace(t)
+	lost, stays := targets.NewTarget("lost", east, "", ""), targets.NewTarget("stays", east, "", "")
+	team := p.NewTenant(t)
+	byHand := func(name, key string) {
+		t.Helper()
+		team.Create(fmt.Sprintf(`{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, namespace: web, labels: {%q: Sync}, finalizers: [%s]}}`,
+			name, workloadv1alpha1.StateLabel(key), workloadv1alpha1.SyncerFinalizer(key)))
+	}
+	unknown := workloadv1alpha1.SyncTargetKey("2unknown", "lost")
+	byHand("lost", lost.Key)
+	byHand("stays", stays.Key)
+	byHand("unknown", unknown)
+	provider := harness.NewSide(t, p.KCP.WorkspaceConfig(p.Path))
+	manager := p.StartManager(t)
+	provider.Eventually("ConfigMap", "default", "workload-manager-synctargets", func(u *unstructured.Unstructured) error {
+		if kept := fmt.Sprint(harness.Field(u, "data", "synctargets")); !strings.Contains(kept, "/lost\n") || !strings.Contains(kept, "/stays\n") {
+			return fmt.Errorf("kept is %q", kept)
+		}
+		return nil
+	})
+	if code := manager.Terminate(); code != 0 {
+		t.Errorf("the manager ended with %d", code)
+	}
+	for _, name := range []string{"lost", "stays", "unknown"} {
+		team.Delete("ConfigMap", "web", name)
+	}
+	targets.Delete(harness.SyncTargetKind, "", "lost")
+
+	p.StartManager(t)
+	team.EventuallyGone("ConfigMap", "web", "lost")
+	for name, key := range map[string]string{"stays": stays.Key, "unknown": unknown} {
+		claimed := team.MustGet("ConfigMap", "web", name).GetFinalizers()
+		if !slices.Contains(claimed, workloadv1alpha1.SyncerFinalizer(key)) {
+			t.Errorf("the claim on %s is taken off: %v", name, claimed)
+		}
+		team.Merge("ConfigMap", "web", name, `metadata: {finalizers: null}`)
+	}
 }
 
 // A workload that runs on two targets is split between them from the first moment on, tells what both report as one, and is

@@ -3,6 +3,9 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +28,8 @@ type Absences struct {
 	asking  sync.Mutex
 	lock    sync.Mutex
 	missing map[string]*missingTarget
+	// dropped is when those that nobody names any more were last dropped.
+	dropped time.Time
 }
 
 // Memory is what a process remembers of SyncTargets for as long as it lives, also while their shards are not served.
@@ -33,14 +38,84 @@ type Memory struct {
 	// names are the SyncTargets that were seen at any time, by their keys; gone are those that are known not to exist.
 	names map[string]Key
 	gone  map[string]bool
+	// asked is when somebody last asked for a SyncTarget that is not seen.
+	asked map[string]time.Time
+	// learned has room for one: there are names that were not there before.
+	learned chan struct{}
 }
 
 // NewMemory has seen nothing.
-func NewMemory() *Memory { return &Memory{names: map[string]Key{}, gone: map[string]bool{}} }
+func NewMemory() *Memory {
+	return &Memory{names: map[string]Key{}, gone: map[string]bool{}, asked: map[string]time.Time{}, learned: make(chan struct{}, 1)}
+}
+
+// Learned tells that names have come.
+func (m *Memory) Learned() <-chan struct{} { return m.learned }
+
+// Names are where SyncTargets are, or were.
+func (m *Memory) Names() []Key {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	names := slices.Collect(maps.Values(m.names))
+	slices.SortFunc(names, func(a, b Key) int { return strings.Compare(a.String(), b.String()) })
+	return names
+}
+
+// Recall adds names that were known before. That says nothing of whether they exist.
+func (m *Memory) Recall(names []Key) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	for _, name := range names {
+		m.names[keyOf(name)] = name
+	}
+}
+
+// Forget drops what is known to be gone and was not asked for since then.
+func (m *Memory) Forget(since time.Time) (dropped int) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	for key := range m.gone {
+		if m.asked[key].Before(since) {
+			delete(m.names, key)
+			delete(m.gone, key)
+			delete(m.asked, key)
+			dropped++
+		}
+	}
+	return dropped
+}
+
+// see takes note of a SyncTarget that is there.
+func (m *Memory) see(key string, where Key) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	delete(m.gone, key)
+	delete(m.asked, key)
+	if _, known := m.names[key]; known {
+		return
+	}
+	m.names[key] = where
+	select {
+	case m.learned <- struct{}{}:
+	default: // it is told already
+	}
+}
+
+// lose takes note of one that is certain not to exist any more.
+func (m *Memory) lose(key string, now time.Time) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	if !m.gone[key] {
+		m.asked[key] = now // it counts as asked for when that is found out
+	}
+	m.gone[key] = true
+}
 
 // missingTarget is a key that somebody names and no SyncTarget in the cache has.
 type missingTarget struct {
 	since time.Time
+	// asked is when somebody asked last. Who names a key has it asked for again and again, at least every unknownFor.
+	asked time.Time
 	// answer is what its logical cluster said, and at when.
 	answer answer
 	at     time.Time
@@ -62,6 +137,8 @@ const (
 	missingFor = 15 * time.Second
 	// unknownFor is how often it is asked again about what cannot be seen.
 	unknownFor = time.Minute
+	// unaskedFor is after how long nobody names a key any more that nobody has asked for.
+	unaskedFor = 10 * unknownFor
 )
 
 // Absences are the same for all who ask.
@@ -95,14 +172,12 @@ func (a *Absences) OnChange(heard func(Change[*workloadv1alpha1.SyncTarget])) er
 func (a *Absences) note(change Change[*workloadv1alpha1.SyncTarget]) {
 	where := KeyOf(change.Object)
 	key := keyOf(where)
-	a.memory.lock.Lock()
-	a.memory.names[key] = where
-	if change.Deleted && !change.Inferred {
-		a.memory.gone[key] = true
-	} else if !change.Deleted {
-		delete(a.memory.gone, key)
+	switch {
+	case !change.Deleted:
+		a.memory.see(key, where)
+	case !change.Inferred:
+		a.memory.lose(key, a.fleet.deps.Clock.Now())
 	}
-	a.memory.lock.Unlock()
 	if !change.Deleted {
 		a.lock.Lock()
 		delete(a.missing, key)
@@ -132,9 +207,7 @@ func (a *Absences) Gone(ctx context.Context, key string, named ...Key) (gone boo
 	}
 	gone, again = state.judge()
 	if gone && !seen {
-		a.memory.lock.Lock()
-		a.memory.gone[key] = true
-		a.memory.lock.Unlock()
+		a.memory.lose(key, now)
 	}
 	return gone, again, nil
 }
@@ -144,6 +217,9 @@ func (a *Absences) recall(key string, named []Key) (where Key, known, gone bool)
 	a.memory.lock.Lock()
 	defer a.memory.lock.Unlock()
 	where, known = a.memory.names[key]
+	if a.memory.gone[key] {
+		a.memory.asked[key] = a.fleet.deps.Clock.Now()
+	}
 	for i := 0; i < len(named) && !known; i++ {
 		where, known = named[i], keyOf(named[i]) == key
 	}
@@ -156,10 +232,21 @@ func (a *Absences) missed(ctx context.Context, key string, where Key) (m missing
 	defer a.lock.Unlock()
 	now = a.fleet.deps.Clock.Now()
 	if a.missing[key] == nil {
+		a.dropUnasked(now)
 		klog.FromContext(ctx).V(2).Info("A SyncTarget that something is assigned to cannot be seen", "key", key, "syncTarget", where.String())
 		a.missing[key] = &missingTarget{since: now}
 	}
+	a.missing[key].asked = now
 	return *a.missing[key], now
+}
+
+// dropUnasked forgets keys that nobody names any more: tenants can name as many as they like.
+func (a *Absences) dropUnasked(now time.Time) {
+	if now.Sub(a.dropped) < unaskedFor {
+		return
+	}
+	a.dropped = now
+	maps.DeleteFunc(a.missing, func(_ string, m *missingTarget) bool { return now.Sub(m.asked) > unaskedFor })
 }
 
 func (a *Absences) answered(key string, said answer, now time.Time) {
@@ -228,6 +315,8 @@ func (a absence) judge() (gone bool, again time.Duration) {
 		return false, missingFor // the cache is about to show it
 	case a.deletionSeen:
 		return true, 0 // and nothing can say more: its workspace went with it
+	case !a.known && a.missing < unknownFor:
+		return false, missingFor // somebody may be about to say where, or what was kept to be read
 	case !a.known || a.answer == notServed:
 		return false, unknownFor
 	}

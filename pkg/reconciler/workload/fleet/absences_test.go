@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -211,4 +212,55 @@ func TestAShardThatDoesNotAnswer(t *testing.T) {
 	if gone || err == nil {
 		t.Errorf("gone is %t, %v", gone, err)
 	}
+}
+
+// Who did not see the SyncTarget, and is told by nobody where it was, asks its logical cluster all the same if a manager before
+// has left word of it. That is no evidence by itself.
+func TestWhatAnotherManagerSaw(t *testing.T) {
+	w := newWorld(t)
+	w.kcp.Put("two", export, synctarget, far, target("east"))
+	w.serve("one", "two")
+	w.await("it is there", true)
+	left := w.memory.Names()
+	if east := (fleet.Key{Cluster: far, Name: "east"}); len(left) != 1 || left[0] != east {
+		t.Fatalf("got %v", left)
+	}
+	select {
+	case <-w.memory.Learned():
+	default:
+		t.Error("nobody is told that a name has come")
+	}
+
+	w.memory = fleet.NewMemory()
+	w.memory.Recall(left)
+	w.serve("one")
+	w.gone("its shard is not served", false)
+	w.clock.Step(time.Minute)
+	w.gone("its shard is not served", false)
+	w.kcp.Delete("two", export, synctarget, far, target("east"))
+	w.serve("one", "two")
+	w.gone("nobody was asked yet", false)
+	w.clock.Step(time.Minute)
+	w.gone("its logical cluster does not have it", true)
+
+	if dropped := w.memory.Forget(w.clock.Now().Add(-time.Hour)); dropped != 0 {
+		t.Error("what was asked for a moment ago is forgotten")
+	}
+	w.clock.Step(2 * time.Hour)
+	if dropped := w.memory.Forget(w.clock.Now().Add(-time.Hour)); dropped != 1 || len(w.memory.Names()) != 0 {
+		t.Errorf("%d are forgotten, %v are left", dropped, w.memory.Names())
+	}
+}
+
+// Tenants can name targets that never were, as many as they like. None is remembered for longer than it is named.
+func TestWhatNobodyNamesAnyMoreIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.serve("one", "two")
+	for i := range 100 {
+		_, _, _ = w.absences.Gone(t.Context(), fmt.Sprintf("made-up-%d", i)) // what it says is tested above
+	}
+	w.unseen("they are named", 100)
+	w.clock.Step(time.Hour)
+	_, _, _ = w.absences.Gone(t.Context(), "another")
+	w.unseen("only the last one is named", 1)
 }

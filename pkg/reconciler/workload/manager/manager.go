@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -59,8 +60,8 @@ type Manager struct {
 	assignment *assignment.Metrics
 	webhook    *assignment.Webhook // nil for none
 
-	// leases reaches the provider's workspace.
-	leases    kubernetes.Interface
+	// provider reaches the provider's workspace.
+	provider  kubernetes.Interface
 	phase     atomic.Value // string, for readyz
 	endpoints atomic.Pointer[fleet.Endpoints]
 	recovery  *tmc.Recovery
@@ -130,7 +131,7 @@ func (m *Manager) connect(config *rest.Config) error {
 	provider := rest.CopyConfig(m.kcp.Config())
 	provider.Host += m.config.Provider.RequestPath()
 	var err error
-	if m.leases, err = kubernetes.NewForConfig(provider); err != nil {
+	if m.provider, err = kubernetes.NewForConfig(provider); err != nil {
 		return fmt.Errorf("connecting to workspace %s: %w", m.config.Provider, err)
 	}
 	return nil
@@ -234,7 +235,7 @@ func (m *Manager) campaign(ctx context.Context, endpoints *fleet.Endpoints) erro
 	if m.config.LeaderElection == nil {
 		return orStopped(ctx, lead(ctx))
 	}
-	return orStopped(ctx, m.config.LeaderElection.Campaign(ctx, m.health, m.leases.CoordinationV1(), func() { m.phase.Store(phaseStandby) }, lead))
+	return orStopped(ctx, m.config.LeaderElection.Campaign(ctx, m.health, m.provider.CoordinationV1(), func() { m.phase.Store(phaseStandby) }, lead))
 }
 
 // lead runs the reconcilers, anew whenever the virtual workspaces change.
@@ -281,6 +282,7 @@ func (m *Manager) serveFleet(ctx context.Context, endpoints *fleet.Endpoints, ur
 			return errURLsChanged
 		}},
 		{Name: "fleet", Run: f.Run},
+		{Name: "memory", Run: (&keeper{configMaps: m.provider.CoreV1().ConfigMaps(metav1.NamespaceDefault), memory: m.memory, clock: m.clock}).Run},
 	}
 	m.fleet.Store(f)
 	defer func() { m.fleet.Store(nil); m.placing.Store(nil) }()
