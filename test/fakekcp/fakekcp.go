@@ -30,6 +30,8 @@ type KCP struct {
 	objects  map[string]map[string]*unstructured.Unstructured
 	watchers map[string]map[chan event]bool
 	lists    int
+	// hanging are logical clusters whose own requests are not answered.
+	hanging map[string]bool
 }
 
 type event struct {
@@ -72,6 +74,16 @@ func (k *KCP) Unbind(shard, cluster string) {
 	k.lock.Lock()
 	defer k.lock.Unlock()
 	delete(k.bound[shard], cluster)
+}
+
+// Hang has requests for one logical cluster be answered no more.
+func (k *KCP) Hang(cluster string) {
+	k.lock.Lock()
+	defer k.lock.Unlock()
+	if k.hanging == nil {
+		k.hanging = map[string]bool{}
+	}
+	k.hanging[cluster] = true
 }
 
 // Lists is how many single logical clusters were asked.
@@ -129,6 +141,11 @@ func (k *KCP) serve(out http.ResponseWriter, request *http.Request) {
 	list := before + "/clusters/*/" + resource
 	shard := strings.Split(before, "/")[1]
 	k.lock.Lock()
+	if k.hanging[cluster] {
+		k.lock.Unlock()
+		<-request.Context().Done()
+		return
+	}
 	if cluster != "*" {
 		k.lists++
 		if !k.bound[shard][cluster] {

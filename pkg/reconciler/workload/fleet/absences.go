@@ -24,8 +24,6 @@ type Absences struct {
 	memory *Memory
 	fleet  *Fleet
 
-	// asking has one request answer all who wait for it.
-	asking  sync.Mutex
 	lock    sync.Mutex
 	missing map[string]*missingTarget
 	// dropped is when those that nobody names any more were last dropped.
@@ -113,7 +111,9 @@ func (m *Memory) lose(key string, now time.Time) {
 
 // missingTarget is a key that somebody names and no SyncTarget in the cache has.
 type missingTarget struct {
-	since time.Time
+	// asking has room for the one who asks now.
+	asking chan struct{}
+	since  time.Time
 	// asked is when somebody asked last. Who names a key has it asked for again and again, at least every unknownFor.
 	asked time.Time
 	// answer is what its logical cluster said, and at when.
@@ -194,8 +194,13 @@ func (a *Absences) Gone(ctx context.Context, key string, named ...Key) (gone boo
 		return false, missingFor, nil // it may be about to be seen
 	}
 	where, known, seen := a.recall(key, named)
-	a.asking.Lock()
-	defer a.asking.Unlock()
+	asking := a.turn(ctx, key, where)
+	select { // one request answers all who wait for it; who asks for others waits for none of it
+	case asking <- struct{}{}:
+		defer func() { <-asking }()
+	case <-ctx.Done():
+		return false, 0, fmt.Errorf("waiting for what is found out about SyncTarget %s: %w", where, ctx.Err())
+	}
 	m, now := a.missed(ctx, key, where)
 	state := absence{deletionSeen: seen, known: known, missing: now.Sub(m.since), answer: m.answer, answered: now.Sub(m.at)}
 	if state.asks() {
@@ -226,6 +231,12 @@ func (a *Absences) recall(key string, named []Key) (where Key, known, gone bool)
 	return where, known, a.memory.gone[key]
 }
 
+// turn is what who asks for the key fills.
+func (a *Absences) turn(ctx context.Context, key string, where Key) chan struct{} {
+	m, _ := a.missed(ctx, key, where)
+	return m.asking
+}
+
 // missed is since when the key has been missed.
 func (a *Absences) missed(ctx context.Context, key string, where Key) (m missingTarget, now time.Time) {
 	a.lock.Lock()
@@ -234,7 +245,7 @@ func (a *Absences) missed(ctx context.Context, key string, where Key) (m missing
 	if a.missing[key] == nil {
 		a.dropUnasked(now)
 		klog.FromContext(ctx).V(2).Info("A SyncTarget that something is assigned to cannot be seen", "key", key, "syncTarget", where.String())
-		a.missing[key] = &missingTarget{since: now}
+		a.missing[key] = &missingTarget{asking: make(chan struct{}, 1), since: now}
 	}
 	a.missing[key].asked = now
 	return *a.missing[key], now

@@ -264,3 +264,35 @@ func TestWhatNobodyNamesAnyMoreIsForgotten(t *testing.T) {
 	_, _, _ = w.absences.Gone(t.Context(), "another")
 	w.unseen("only the last one is named", 1)
 }
+
+// A logical cluster that does not answer delays nobody who asks about a SyncTarget of another one, and who waits for it no longer
+// than the pass may last.
+func TestAClusterThatHangsDelaysNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.serve("one", "two")
+	hung, other := fleet.Key{Cluster: far, Name: "east"}, fleet.Key{Cluster: "2near", Name: "west"}
+	otherKey := workloadv1alpha1.SyncTargetKey("2near", "west")
+	w.gone("not yet", false, hung)
+	if gone, _, err := w.absences.Gone(t.Context(), otherKey, other); gone || err != nil {
+		t.Fatal(gone, err)
+	}
+	w.clock.Step(time.Minute)
+	w.kcp.Hang(far)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	for range 2 {
+		go func() {
+			_, _, err := w.absences.Gone(ctx, workloadv1alpha1.SyncTargetKey(far, "east"), hung)
+			ended <- err
+		}()
+	}
+	if gone, _, err := w.absences.Gone(t.Context(), otherKey, other); !gone || err != nil {
+		t.Errorf("the other is gone: %t, %v", gone, err)
+	}
+	cancel()
+	for range 2 {
+		if err := <-ended; err == nil {
+			t.Error("it is known although nobody answered")
+		}
+	}
+}
