@@ -93,6 +93,7 @@ var layers = []layer{
 	{packages: plugins + "/...", may: []string{apis, "config", plugins + "/workspace", plugins + "/apply", plugins + "/tenants"}},
 
 	{packages: cli, may: []string{apis, tmc}},
+	{packages: cli + "/clitest", may: []string{cli}},
 	{packages: "cmd/workload-syncer/options", may: []string{apis, tmc, syncer, cli}},
 	{packages: "cmd/workload-syncer", may: []string{apis, tmc, syncer, cli, "cmd/workload-syncer/options"}},
 	{packages: "cmd/workload-manager/options", may: []string{apis, tmc, assignment, heartbeat, views, workload + "/manager", cli}},

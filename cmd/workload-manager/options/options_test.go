@@ -2,18 +2,12 @@ package options
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/spf13/pflag"
-
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-
 	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
+	"github.com/kcp-dev/workload-syncer/cmd/internal/cli/clitest"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/heartbeat"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/manager"
 )
@@ -21,23 +15,8 @@ import (
 // kubeconfig writes a file for the server.
 func kubeconfig(t *testing.T, server string) string {
 	t.Helper()
-	config := clientcmdapi.NewConfig()
-	config.CurrentContext = "kcp"
-	config.Clusters["kcp"] = &clientcmdapi.Cluster{Server: server, InsecureSkipTLSVerify: true}
-	config.AuthInfos["kcp"] = &clientcmdapi.AuthInfo{Token: "token"}
-	config.Contexts["kcp"] = &clientcmdapi.Context{Cluster: "kcp", AuthInfo: "kcp"}
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return clitest.Kubeconfig(t, "kcp", map[string]string{"kcp": server})
 }
-
-type laptop struct{}
-
-func (laptop) PodNamespace() string             { return "" }
-func (laptop) Hostname() (string, error)        { return "host-1", nil }
-func (laptop) InCluster() (*rest.Config, error) { return nil, rest.ErrNotInCluster }
 
 func complete(arguments ...string) (*manager.Config, error) {
 	loaded, err := load(New, cli.Sources{}, arguments...)
@@ -48,21 +27,11 @@ func complete(arguments ...string) (*manager.Config, error) {
 }
 
 func load(options func() *Options, from cli.Sources, arguments ...string) (*cli.Loaded[manager.Config], error) {
-	sections := options().Flags()
-	cli.Record(sections, &from.Typed)
-	all := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	for _, section := range sections.FlagSets {
-		all.AddFlagSet(section)
-	}
-	if err := all.Parse(arguments); err != nil {
-		return nil, err
-	}
-	from.Program = "workload-manager"
-	return cli.Load(from, func() cli.Options[manager.Config] {
+	return clitest.Load("workload-manager", func() cli.Options[manager.Config] {
 		o := options()
-		o.surroundings = laptop{}
+		o.surroundings = clitest.Surroundings{}
 		return o
-	})
+	}, from, arguments...)
 }
 
 func TestEachFlagHasItsEffect(t *testing.T) {

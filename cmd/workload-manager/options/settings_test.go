@@ -12,6 +12,7 @@ import (
 	configv1alpha1 "github.com/kcp-dev/workload-syncer/apis/config/v1alpha1"
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
+	"github.com/kcp-dev/workload-syncer/cmd/internal/cli/clitest"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/manager"
 )
 
@@ -21,12 +22,7 @@ var (
 		"config":       "names the file itself",
 		"print-config": "is about this one start",
 	}
-	fieldsWithoutFlag = map[string]string{
-		"logging.options.text.splitStream":    "an alpha option of the logging library, which refuses it",
-		"logging.options.text.infoBufferSize": "an alpha option of the logging library, which refuses it",
-		"logging.options.json.splitStream":    "an alpha option of the logging library, which refuses it",
-		"logging.options.json.infoBufferSize": "an alpha option of the logging library, which refuses it",
-	}
+	fieldsWithoutFlag = clitest.FieldsWithoutFlag()
 )
 
 func TestEverySettingHasAFlagAndAField(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
+	"github.com/kcp-dev/workload-syncer/cmd/internal/cli/clitest"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
@@ -35,11 +36,11 @@ type fixture struct {
 func newFixture(t *testing.T) fixture {
 	t.Helper()
 	return fixture{
-		kcp: kubeconfig(t, "team", map[string]string{
+		kcp: clitest.Kubeconfig(t, "team", map[string]string{
 			"team": "https://kcp.example:6443/clusters/root:team-a",
 			"base": "https://kcp.example:6443",
 		}),
-		cluster: kubeconfig(t, "east", map[string]string{
+		cluster: clitest.Kubeconfig(t, "east", map[string]string{
 			"east": "https://east.example:6443",
 			"west": "https://west.example:6443",
 		}),
@@ -51,44 +52,13 @@ func (f fixture) arguments(more ...string) []string {
 	return append([]string{"--kcp-kubeconfig=" + f.kcp, "--cluster-kubeconfig=" + f.cluster, "--sync-target-name=east"}, more...)
 }
 
-// kubeconfig writes a file whose contexts have these servers.
-func kubeconfig(t *testing.T, current string, servers map[string]string) string {
-	t.Helper()
-	config := clientcmdapi.NewConfig()
-	config.CurrentContext = current
-	for name, server := range servers {
-		config.Clusters[name] = &clientcmdapi.Cluster{Server: server, InsecureSkipTLSVerify: true}
-		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: "token-" + name}
-		config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
-	}
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// fakeSurroundings are those of a laptop, or of a pod if podNamespace is set.
-type fakeSurroundings struct {
-	podNamespace string
-}
-
-func (f fakeSurroundings) PodNamespace() string      { return f.podNamespace }
-func (f fakeSurroundings) Hostname() (string, error) { return "host-1", nil }
-func (f fakeSurroundings) InCluster() (*rest.Config, error) {
-	if f.podNamespace == "" {
-		return nil, rest.ErrNotInCluster
-	}
-	return &rest.Config{Host: "https://in-cluster.example"}, nil
-}
-
 // complete does with a command line what the command does.
-func complete(around fakeSurroundings, arguments ...string) (*syncer.Config, error) {
+func complete(around clitest.Surroundings, arguments ...string) (*syncer.Config, error) {
 	return completeFrom(around, cli.Sources{}, arguments...)
 }
 
 // completeFrom also has a configuration file and an environment.
-func completeFrom(around fakeSurroundings, from cli.Sources, arguments ...string) (*syncer.Config, error) {
+func completeFrom(around clitest.Surroundings, from cli.Sources, arguments ...string) (*syncer.Config, error) {
 	loaded, err := load(around, from, arguments...)
 	if err != nil {
 		return nil, err
@@ -96,22 +66,12 @@ func completeFrom(around fakeSurroundings, from cli.Sources, arguments ...string
 	return loaded.Config, nil
 }
 
-func load(around fakeSurroundings, from cli.Sources, arguments ...string) (*cli.Loaded[syncer.Config], error) {
-	sections := New().Flags()
-	cli.Record(sections, &from.Typed)
-	all := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	for _, section := range sections.FlagSets {
-		all.AddFlagSet(section)
-	}
-	if err := all.Parse(arguments); err != nil {
-		return nil, err
-	}
-	from.Program = "workload-syncer"
-	return cli.Load(from, func() cli.Options[syncer.Config] {
+func load(around clitest.Surroundings, from cli.Sources, arguments ...string) (*cli.Loaded[syncer.Config], error) {
+	return clitest.Load("workload-syncer", func() cli.Options[syncer.Config] {
 		o := New()
 		o.surroundings = around
 		return o
-	})
+	}, from, arguments...)
 }
 
 // compareConfigs compares what a command line can change.
@@ -138,7 +98,7 @@ func selectorOf(t *testing.T, text string) labels.Selector {
 }
 
 func TestDefaults(t *testing.T) {
-	config, err := complete(fakeSurroundings{}, newFixture(t).arguments()...)
+	config, err := complete(clitest.Surroundings{}, newFixture(t).arguments()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,11 +217,11 @@ func TestFlags(t *testing.T) {
 	f := newFixture(t)
 	for _, tc := range flagCases {
 		t.Run(tc.name, func(t *testing.T) {
-			want, err := complete(fakeSurroundings{}, f.arguments()...)
+			want, err := complete(clitest.Surroundings{}, f.arguments()...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := complete(fakeSurroundings{}, f.arguments(tc.arguments...)...)
+			got, err := complete(clitest.Surroundings{}, f.arguments(tc.arguments...)...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -310,7 +270,7 @@ func TestLoggingFlags(t *testing.T) {
 
 func TestInAPod(t *testing.T) {
 	f := newFixture(t)
-	config, err := complete(fakeSurroundings{podNamespace: "syncers"}, "--kcp-kubeconfig="+f.kcp, "--sync-target-name=east", "--leader-elect")
+	config, err := complete(clitest.Surroundings{Namespace: "syncers"}, "--kcp-kubeconfig="+f.kcp, "--sync-target-name=east", "--leader-elect")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +286,7 @@ func TestReplicasShareALeaseButNotAnIdentity(t *testing.T) {
 	arguments := newFixture(t).arguments("--leader-elect", "--leader-elect-resource-namespace=ns")
 	election := func(more ...string) *tmc.LeaderElection {
 		t.Helper()
-		config, err := complete(fakeSurroundings{}, append(arguments, more...)...)
+		config, err := complete(clitest.Surroundings{}, append(arguments, more...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -351,11 +311,11 @@ func TestMistakes(t *testing.T) {
 	if err := os.WriteFile(garbage, []byte("\tnot yaml"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	empty := kubeconfig(t, "", nil)
-	noCurrent := kubeconfig(t, "", map[string]string{"a": "https://a.example", "b": "https://b.example"})
-	virtual := kubeconfig(t, "a", map[string]string{"a": "https://kcp.example/services/apiexport/root/kubernetes"})
-	badPath := kubeconfig(t, "a", map[string]string{"a": "https://kcp.example/clusters/no such"})
-	plain := kubeconfig(t, "a", map[string]string{"a": "https://kcp.example"})
+	empty := clitest.Kubeconfig(t, "", nil)
+	noCurrent := clitest.Kubeconfig(t, "", map[string]string{"a": "https://a.example", "b": "https://b.example"})
+	virtual := clitest.Kubeconfig(t, "a", map[string]string{"a": "https://kcp.example/services/apiexport/root/kubernetes"})
+	badPath := clitest.Kubeconfig(t, "a", map[string]string{"a": "https://kcp.example/clusters/no such"})
+	plain := clitest.Kubeconfig(t, "a", map[string]string{"a": "https://kcp.example"})
 
 	for _, tc := range []struct {
 		name      string
@@ -427,7 +387,7 @@ func TestMistakes(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := complete(fakeSurroundings{}, f.arguments(tc.arguments...)...)
+			_, err := complete(clitest.Surroundings{}, f.arguments(tc.arguments...)...)
 			var mistakes cli.Mistakes
 			if !errors.As(err, &mistakes) || len(mistakes) != 1 {
 				t.Fatalf("got %d mistakes, want one: %v", len(mistakes), err)
@@ -445,7 +405,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
-	_, err := complete(fakeSurroundings{},
+	_, err := complete(clitest.Surroundings{},
 		"--workers=many", "--feed=x", "--metrics-port=-1", "--label-selectors==", "--resource-filters=A,B", "--logging-format=xml")
 	var mistakes cli.Mistakes
 	if !errors.As(err, &mistakes) {
@@ -481,7 +441,7 @@ func TestRelativePathsInAKubeconfigStartAtIt(t *testing.T) {
 	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	completed, err := complete(fakeSurroundings{}, f.arguments()...)
+	completed, err := complete(clitest.Surroundings{}, f.arguments()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -492,7 +452,7 @@ func TestRelativePathsInAKubeconfigStartAtIt(t *testing.T) {
 
 func TestReread(t *testing.T) {
 	f := newFixture(t)
-	config, err := complete(fakeSurroundings{}, f.arguments()...)
+	config, err := complete(clitest.Surroundings{}, f.arguments()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kcp-dev/workload-syncer/cmd/internal/cli"
+	"github.com/kcp-dev/workload-syncer/cmd/internal/cli/clitest"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer"
 )
 
@@ -24,12 +25,7 @@ var (
 		"print-config":      "is about this one start",
 		"workspace-cluster": "is the older name of --sync-target-workspace",
 	}
-	fieldsWithoutFlag = map[string]string{
-		"logging.options.text.splitStream":    "an alpha option of the logging library, which refuses it",
-		"logging.options.text.infoBufferSize": "an alpha option of the logging library, which refuses it",
-		"logging.options.json.splitStream":    "an alpha option of the logging library, which refuses it",
-		"logging.options.json.infoBufferSize": "an alpha option of the logging library, which refuses it",
-	}
+	fieldsWithoutFlag = clitest.FieldsWithoutFlag()
 )
 
 func TestEverySettingHasAFlagAndAField(t *testing.T) {
@@ -87,7 +83,7 @@ func TestPrecedence(t *testing.T) {
 				} else {
 					sources.Environ = append(sources.Environ, "WORKLOAD_SYNCER_FLAG_CONFIG=file")
 				}
-				config, err := completeFrom(fakeSurroundings{}, sources, arguments...)
+				config, err := completeFrom(clitest.Surroundings{}, sources, arguments...)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -152,7 +148,7 @@ func TestMistakesNameTheirSource(t *testing.T) {
 			if strings.Contains(tc.file, "syncTarget") {
 				arguments = slices.DeleteFunc(arguments, func(a string) bool { return strings.HasPrefix(a, "--sync-target-name") })
 			}
-			_, err := completeFrom(fakeSurroundings{}, from(tc.file, tc.environ...), append(arguments, "--config=file")...)
+			_, err := completeFrom(clitest.Surroundings{}, from(tc.file, tc.environ...), append(arguments, "--config=file")...)
 			if err == nil {
 				t.Fatal("no mistake is told")
 			}
@@ -164,7 +160,7 @@ func TestMistakesNameTheirSource(t *testing.T) {
 }
 
 func TestMistakesHaveFields(t *testing.T) {
-	_, err := completeFrom(fakeSurroundings{}, from("sync: {workers: 0}\nbogus: 1"), newFixture(t).arguments("--config=file", "--heartbeat-period=1ms", "--workspace-cluster=a/b")...)
+	_, err := completeFrom(clitest.Surroundings{}, from("sync: {workers: 0}\nbogus: 1"), newFixture(t).arguments("--config=file", "--heartbeat-period=1ms", "--workspace-cluster=a/b")...)
 	var mistakes cli.Mistakes
 	if !errors.As(err, &mistakes) {
 		t.Fatal(err)
@@ -184,7 +180,7 @@ func TestPrintedConfiguration(t *testing.T) {
 	f := newFixture(t)
 	for _, tc := range flagCases {
 		t.Run(tc.name, func(t *testing.T) {
-			before, err := load(fakeSurroundings{}, from("sync: {workers: 5}"), f.arguments(append(tc.arguments, "--config=file", "--print-config")...)...)
+			before, err := load(clitest.Surroundings{}, from("sync: {workers: 5}"), f.arguments(append(tc.arguments, "--config=file", "--print-config")...)...)
 			if err != nil || !before.Print {
 				t.Fatal(err)
 			}
@@ -192,7 +188,7 @@ func TestPrintedConfiguration(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			after, err := load(fakeSurroundings{}, cli.Sources{Read: func(string) ([]byte, error) { return document, nil }}, "--config=printed")
+			after, err := load(clitest.Surroundings{}, cli.Sources{Read: func(string) ([]byte, error) { return document, nil }}, "--config=printed")
 			if err != nil {
 				t.Fatalf("%v\n%s", err, document)
 			}
@@ -212,7 +208,7 @@ func TestPrintedConfiguration(t *testing.T) {
 
 func TestTheExampleIsValid(t *testing.T) {
 	sources := cli.Sources{Read: os.ReadFile}
-	loaded, err := load(fakeSurroundings{podNamespace: "syncers"}, sources, "--config=../../../docs/examples/syncer-configuration.yaml", "--kcp-kubeconfig="+newFixture(t).kcp)
+	loaded, err := load(clitest.Surroundings{Namespace: "syncers"}, sources, "--config=../../../docs/examples/syncer-configuration.yaml", "--kcp-kubeconfig="+newFixture(t).kcp)
 	if err != nil {
 		t.Fatal(err)
 	}
