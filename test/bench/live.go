@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,19 +35,36 @@ func (b *bench) measureLive(ctx context.Context) error {
 	if _, err := s.awaitReady(ctx); err != nil {
 		return err
 	}
+	if err := b.liveLoad(ctx, t, "objects that the syncer has to claim", "live-", b.workspaces, func(*unstructured.Unstructured) {}); err != nil {
+		return err
+	}
+	if err := b.liveLoad(ctx, t, "objects that were claimed with their assignment, as by the manager", "claimed-", 0, t.claimed); err != nil {
+		return err
+	}
+	return s.stop(ctx)
+}
+
+// liveLoad creates objects with that prefix, and waits until their copies are there, in so many new namespaces.
+func (b *bench) liveLoad(ctx context.Context, t *tenant, what, prefix string, newNamespaces int, prepare func(*unstructured.Unstructured)) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	seen, err := watchFor(watching, b.down.Resource(configMaps), t.copies(), name)
+	seen, err := watchFor(watching, b.down.Resource(configMaps), t.copies(), func(u *unstructured.Unstructured) string {
+		if !strings.HasPrefix(u.GetName(), prefix) {
+			return ""
+		}
+		return u.GetName()
+	})
 	if err != nil {
 		return err
 	}
-	before, err := s.awaitQuiet(ctx)
+	before, err := b.syncer.awaitQuiet(ctx)
 	if err != nil {
 		return err
 	}
 	made, err := load{resource: configMaps, count: b.live, workers: 16, object: func(i int) (dynamic.Interface, *unstructured.Unstructured) {
-		u := configMap(namespace, fmt.Sprintf("live-%d", i))
+		u := configMap(namespace, fmt.Sprintf("%s%d", prefix, i))
 		t.assigned(u)
+		prepare(u)
 		return t.workspaces[i%len(t.workspaces)].objects, u
 	}}.create(ctx)
 	if err != nil {
@@ -57,19 +75,19 @@ func (b *bench) measureLive(ctx context.Context) error {
 		return err
 	}
 	_, last := seen.span()
-	used, err := s.awaitQuiet(ctx)
+	used, err := b.syncer.awaitQuiet(ctx)
 	if err != nil {
 		return err
 	}
 	lags := seen.lags(made)
-	b.add(fmt.Sprintf("creates into kcp beside the syncer, 16 workers, %d objects over %d workspaces", b.live, b.workspaces), made.perSecond(), "per second")
-	b.add("lag from acknowledged upstream to seen downstream: p50", quantile(lags, .5), "ms")
-	b.judge("lag from acknowledged upstream to seen downstream: p99", quantile(lags, .99), "ms", atMost(1000))
-	b.judge("from the last creation until all copies are there", max(0, last.Sub(ended).Seconds()), "s", atMost(1))
-	b.judge("writes downstream per object", (used.downWrites()-before.downWrites()-float64(b.workspaces))/float64(b.live), "", counted(atMost(1)))
-	b.judge("writes upstream per object", (used.upWrites-before.upWrites)/float64(b.live), "", counted(atMost(1)))
-	b.add("CPU per object", (used.cpu-before.cpu)/float64(b.live)*1000, "ms")
-	return s.stop(ctx)
+	b.add(fmt.Sprintf("%s: creates into kcp beside the syncer, 16 workers, %d over %d workspaces", what, b.live, b.workspaces), made.perSecond(), "per second")
+	b.add(what+": lag from acknowledged upstream to seen downstream: p50", quantile(lags, .5), "ms")
+	b.judge(what+": lag from acknowledged upstream to seen downstream: p99", quantile(lags, .99), "ms", atMost(1000))
+	b.judge(what+": from the last creation until all copies are there", max(0, last.Sub(ended).Seconds()), "s", atMost(1))
+	b.judge(what+": writes downstream per object", (used.downWrites()-before.downWrites()-float64(newNamespaces))/float64(b.live), "", counted(atMost(1)))
+	b.judge(what+": writes upstream per object", (used.upWrites-before.upWrites)/float64(b.live), "", counted(atMost(1)))
+	b.add(what+": CPU of the syncer per object", (used.cpu-before.cpu)/float64(b.live)*1000, "ms")
+	return nil
 }
 
 // virtualWorkspace is the URL at which the kubernetes APIExport shows the objects of all workspaces that are bound to it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
@@ -126,6 +128,7 @@ func (e *Engine) run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { e.namespaces.run(ctx) })
 	wg.Go(func() { e.selection.run(ctx) })
+	wg.Go(func() { e.giveBack(ctx) })
 	for _, informer := range typeSources {
 		wg.Go(func() { informer.RunWithContext(ctx) })
 	}
@@ -134,6 +137,23 @@ func (e *Engine) run(ctx context.Context) error {
 	e.relook.Hint()
 	e.relook.Run(ctx)
 	return nil
+}
+
+// giveBack returns to the system what a start took of memory beyond what it keeps, once everything has been looked at. The runtime
+// would take many minutes where little happens.
+func (e *Engine) giveBack(ctx context.Context) {
+	_ = wait.PollUntilContextTimeout(ctx, time.Second, longestStart, false, func(context.Context) (bool, error) { return e.rests(), nil })
+	if ctx.Err() == nil {
+		debug.FreeOSMemory()
+	}
+}
+
+// longestStart is after how long a start that does not come to rest counts as over: something may hold up a type for ever.
+const longestStart = 10 * time.Minute
+
+// rests reports whether all types are synced, and nothing waits to be worked on.
+func (e *Engine) rests() bool {
+	return e.discovered() == nil && !slices.ContainsFunc(e.controllers(), func(c *ResourceController) bool { return !c.synced() || c.loop.Len() > 0 })
 }
 
 // period is how often the types are looked at without a hint.

@@ -195,6 +195,7 @@ func (p *pass) asMade() bool {
 // settle remembers the versions at which nothing is left to do.
 func (p *pass) settle() {
 	p.record.cleanUp, p.record.cleanDown, p.record.madeFrom = p.up.ResourceVersion, p.down.ResourceVersion, ""
+	p.record.backlog = false
 	p.record.created, p.record.finished, p.record.orphanSince = time.Time{}, nil, time.Time{}
 	p.noteLag()
 }

@@ -128,6 +128,7 @@ func (p *pass) createCopy(ctx context.Context) error {
 	}
 	if err == nil {
 		p.record.made, p.record.created, p.record.remaking, p.made = p.c.clock.Now(), p.now, false, true
+		p.record.backlog = p.record.upSeen.IsZero()
 	}
 	return p.wroteCopy(ctx, "create", created, err)
 }

@@ -111,7 +111,7 @@ func (p *pass) sendFields(ctx context.Context, fields summarize.FieldsWrite, has
 		}
 	}
 	first := p.record.lastStatus.IsZero()
-	p.record.lastStatus = p.now
+	p.record.lastStatus, p.record.backlog = p.now, false
 	if version == before {
 		p.record.futileStatus = hash
 	} else {
@@ -148,7 +148,7 @@ func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {
 		return p.c.failed("reporting the status of", p.key, err)
 	}
 	first := p.record.lastStatus.IsZero()
-	p.record.lastStatus = p.now
+	p.record.lastStatus, p.record.backlog = p.now, false
 	if version == p.up.ResourceVersion {
 		p.record.futileStatus = hashOf(status.Patch)
 	} else {

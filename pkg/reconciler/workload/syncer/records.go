@@ -39,6 +39,8 @@ type record struct {
 	hash string
 	// made is when the copy was made. created is the same until it has been seen in the cache.
 	made, created time.Time
+	// backlog: the copy was made of what was there at the start, and its status has not come home yet.
+	backlog bool
 	// finished is a copy that had run to its end before somebody else deleted it, until its status is home.
 	finished *object
 	// remaking: we deleted the copy to make it anew.
@@ -156,6 +158,15 @@ func (r *records) forget(key Key) {
 		delete(r.byKey, key)
 		delete(r.waiting, key)
 	}
+}
+
+// inBacklog reports whether the object is one of those of which there were many at the start: their copies come first, their
+// statuses then.
+func (r *records) inBacklog(key Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, ok := r.byKey[key]
+	return ok && e.backlog
 }
 
 // markUpstream and markDownstream note when a live change came in.

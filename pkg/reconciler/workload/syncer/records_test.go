@@ -3,6 +3,8 @@ package syncer
 import (
 	"testing"
 	"time"
+
+	testingclock "k8s.io/utils/clock/testing"
 )
 
 func TestRecordsCountStates(t *testing.T) {
@@ -95,4 +97,35 @@ func TestRecordsTellWhatWaitsLongest(t *testing.T) {
 	waits("the other is gone", 70)
 	r.load(a)
 	waits("and the change is being worked on", 0)
+}
+
+// What there was at the start is made before its statuses come home; what changes live afterwards is not held up by it.
+func TestRecordsTellWhatIsOfTheBacklog(t *testing.T) {
+	r, key := newRecords(), Key{Name: "a"}
+	if r.inBacklog(key) {
+		t.Error("what nobody knows is of the backlog")
+	}
+	r.store(key, record{backlog: true}, time.Unix(200, 0))
+	if taken := r.load(key); !taken.backlog || !r.inBacklog(key) {
+		t.Error("a copy of the backlog is forgotten while a pass looks at it")
+	}
+	r.store(key, record{state: StateSynced}, time.Unix(200, 0))
+	if r.inBacklog(key) {
+		t.Error("it is still of the backlog when its status is home")
+	}
+}
+
+func TestLateEventsAreNoLiveChanges(t *testing.T) {
+	for name, late := range map[string]bool{"live": false, "late": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newPoison(t, 0, true)
+			p.c.records, p.c.clock = newRecords(), testingclock.NewFakePassiveClock(time.Unix(200, 0))
+			marked := false
+			events := p.c.handler(upstreamKey, func(Key, time.Time) { marked = true }, func(Key) bool { return late })
+			events.OnAdd(p.up, false)
+			if marked == late {
+				t.Errorf("noted as a live change: %t", marked)
+			}
+		})
+	}
 }

@@ -153,7 +153,7 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		if err != nil {
 			return nil, err
 		}
-		if _, err := informer.AddEventHandler(c.tracingHandler(c.handler(upstreamKey, c.records.markUpstream))); err != nil {
+		if _, err := informer.AddEventHandler(c.tracingHandler(c.handler(upstreamKey, c.records.markUpstream, never))); err != nil {
 			return nil, err
 		}
 		c.sources = append(c.sources, &sourceCache{source: source, informer: informer})
@@ -316,8 +316,8 @@ func lastSeen(obj any) (*object, bool) {
 	return o, ok
 }
 
-// handler feeds the queue with the events of one side.
-func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(Key, time.Time)) cache.ResourceEventHandlerDetailedFuncs {
+// handler feeds the queue with the events of one side. Those of late objects wait for what else waits.
+func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(Key, time.Time), late func(Key) bool) cache.ResourceEventHandlerDetailedFuncs {
 	enqueue := func(obj any, priority tmc.Priority) {
 		o, ok := lastSeen(obj)
 		if !ok {
@@ -326,6 +326,9 @@ func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(
 		key, ok := keyOf(o)
 		if !ok {
 			return
+		}
+		if late(key) {
+			priority = tmc.PriorityBacklog
 		}
 		if priority == tmc.PriorityLive {
 			mark(key, c.clock.Now())
@@ -349,9 +352,11 @@ func (c *ResourceController) handler(keyOf func(*object) (Key, bool), mark func(
 	}
 }
 
+func never(Key) bool { return false }
+
 // downstreamHandler is the handler for what the cluster tells.
 func (c *ResourceController) downstreamHandler() cache.ResourceEventHandlerDetailedFuncs {
-	handler := c.handler(c.keyOf, c.records.markDownstream)
+	handler := c.handler(c.keyOf, c.records.markDownstream, c.records.inBacklog)
 	enqueue := handler.DeleteFunc
 	if c.up {
 		// An object that loses what it comes up by has to go upstream: what it was says where.
