@@ -52,9 +52,9 @@ var full = sizes{
 
 // quick takes three minutes at most. It shows that everything is measured; its times mean little.
 var quick = sizes{
-	singles: 20, objects: 300, deployments: 30, live: 100, workspaces: 4, assigned: 50, assignedWorkspaces: 2, storm: 30, changes: 5,
+	singles: 20, objects: 300, deployments: 30, live: 100, workspaces: 2, assigned: 50, assignedWorkspaces: 2, storm: 30, changes: 5,
 	memory: []int{200, 1000}, foreign: 1000, growthWorkspaces: []int{1, 20}, growthObjects: 500,
-	idle: 10 * time.Second,
+	idle: 5 * time.Second,
 }
 
 func parse(args []string) (options, error) {
