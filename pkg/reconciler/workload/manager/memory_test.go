@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,9 +32,10 @@ func TestSeenLines(t *testing.T) {
 func TestKeeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := fake.NewClientset()
-		refuses := true
+		var refuses atomic.Bool
+		refuses.Store(true)
 		server.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return refuses, nil, errors.New("it does not answer")
+			return refuses.Load(), nil, errors.New("it does not answer")
 		})
 		writes := func() (n int) {
 			for _, action := range server.Actions() {
@@ -75,7 +77,7 @@ func TestKeeper(t *testing.T) {
 		if writes() != 0 {
 			t.Error("something was written although what is kept could not be read")
 		}
-		refuses = false
+		refuses.Store(false)
 		passed(2 * time.Minute)
 		if got := kept(); got != "2far/east\n" || writes() != 1 {
 			t.Errorf("kept is %q after %d writes", got, writes())
