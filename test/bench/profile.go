@@ -19,14 +19,17 @@ type profiled func(ctx context.Context, path string) ([]byte, error)
 // startProfile takes CPU profiles of a syncer until the function that it returns is called, which writes them as one, and
 // a heap profile with it. It does nothing unless the command line asks for profiles.
 func (b *bench) startProfile(ctx context.Context, s *syncer, of string) (end func() error) {
-	endCPU := b.startCPUProfile(ctx, of+"-cpu", func(ctx context.Context, path string) ([]byte, error) {
-		if err := s.awaitServing(ctx); err != nil {
-			return nil, err
-		}
-		_, body, err := s.ask(ctx, "metrics", path)
-		return body, err
-	})
+	endCPU := b.startCPUProfile(ctx, of+"-cpu", s.page)
 	return func() error { return errors.Join(endCPU(), b.writeHeap(ctx, s, of)) }
+}
+
+// page is one that is served beside the metrics, as soon as it is.
+func (s *syncer) page(ctx context.Context, path string) ([]byte, error) {
+	if err := s.awaitServing(ctx); err != nil {
+		return nil, err
+	}
+	_, body, err := s.ask(ctx, "metrics", path)
+	return body, err
 }
 
 // startServerProfile is startProfile for the cluster's kube-apiserver: what a copy costs there is not ours to save, but
@@ -89,10 +92,7 @@ func (b *bench) writeHeap(ctx context.Context, s *syncer, of string) error {
 	if b.profiles == "" {
 		return nil
 	}
-	heap, err := profiled(func(ctx context.Context, path string) ([]byte, error) {
-		_, body, err := s.ask(ctx, "metrics", path)
-		return body, err
-	}).profile(ctx, "/debug/pprof/heap?gc=1")
+	heap, err := profiled(s.page).profile(ctx, "/debug/pprof/heap?gc=1")
 	if err != nil {
 		return err
 	}

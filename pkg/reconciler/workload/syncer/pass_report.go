@@ -110,15 +110,20 @@ func (p *pass) sendFields(ctx context.Context, fields summarize.FieldsWrite, has
 			return p.c.failed("reporting the fields of", p.key, err)
 		}
 	}
+	p.broughtHome(ctx, before, version, hash)
+	return nil
+}
+
+// broughtHome remembers what was sent, by its hash, and what came of it: the version before and after.
+func (p *pass) broughtHome(ctx context.Context, before, after string, hash uint64) {
 	first := p.record.lastStatus.IsZero()
 	p.record.lastStatus, p.record.backlog = p.now, false
-	if version == before {
+	if after == before {
 		p.record.futileStatus = hash
 	} else {
-		p.record.upWritten, p.wrote = version, true
+		p.record.upWritten, p.wrote = after, true
 	}
 	p.wroteUp(ctx, first)
-	return nil
 }
 
 // restless is for how long the controllers of the cluster usually go on about a copy that was just made. What they say in
@@ -147,14 +152,7 @@ func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {
 	if err != nil {
 		return p.c.failed("reporting the status of", p.key, err)
 	}
-	first := p.record.lastStatus.IsZero()
-	p.record.lastStatus, p.record.backlog = p.now, false
-	if version == p.up.ResourceVersion {
-		p.record.futileStatus = hashOf(status.Patch)
-	} else {
-		p.record.upWritten, p.wrote = version, true
-	}
-	p.wroteUp(ctx, first)
+	p.broughtHome(ctx, p.up.ResourceVersion, version, hashOf(status.Patch))
 	return nil
 }
 
