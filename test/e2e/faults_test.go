@@ -1,13 +1,10 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -17,56 +14,26 @@ import (
 	"github.com/kcp-dev/workload-syncer/test/env"
 )
 
-// fault answers a request in the server's place, or leaves it alone and is false.
-type fault func(http.ResponseWriter, *http.Request) bool
-
-// faulty is a way to a server on which the test decides what is answered: an HTTP proxy that has the credentials itself.
-type faulty struct {
-	*httptest.Server
-	hits atomic.Int64
-
-	mu    sync.Mutex
-	fault fault
-}
-
-func newFaulty(t *testing.T, config *rest.Config) *faulty {
+// faulty is a way to a server on which the test decides what is answered, for as long as the test runs.
+func faulty(t *testing.T, to *rest.Config) *env.FaultProxy {
 	t.Helper()
-	target := must(url.Parse(config.Host))(t)
-	proxy := &httputil.ReverseProxy{
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport:     must(rest.TransportFor(config))(t),
-		FlushInterval: -1, // watches
-		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
-	}
-	f := &faulty{}
-	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f.mu.Lock()
-		inject := f.fault
-		f.mu.Unlock()
-		if inject != nil && inject(w, r) {
-			f.hits.Add(1)
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(func() { f.CloseClientConnections(); f.Close() })
-	return f
+	proxy := must(env.For(t).NewFaultProxyTo(to))(t)
+	t.Cleanup(proxy.Close)
+	return proxy
 }
 
-// config reaches the server through the proxy.
-func (f *faulty) config() *rest.Config { return &rest.Config{Host: f.URL} }
-
-// inject has requests answered by the fault from now on; nil heals the way. What is under way ends, watches included.
-func (f *faulty) inject(broken fault) {
-	f.mu.Lock()
-	f.fault = broken
-	f.mu.Unlock()
-	f.hits.Store(0)
-	f.CloseClientConnections()
+// met checks that the proxy's fault was met so often.
+func met(times int64, proxy *env.FaultProxy) func() error {
+	return func() error {
+		if hits := proxy.Hits(); hits < times {
+			return fmt.Errorf("the fault was met %d times", hits)
+		}
+		return nil
+	}
 }
 
 // refuse answers requests with a Status of that code.
-func refuse(code int, reason metav1.StatusReason, when func(*http.Request) bool) fault {
+func refuse(code int, reason metav1.StatusReason, when func(*http.Request) bool) env.Fault {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if !when(r) {
 			return false
@@ -77,14 +44,14 @@ func refuse(code int, reason metav1.StatusReason, when func(*http.Request) bool)
 }
 
 // now and then a request meets one of several faults.
-func nowAndThen(faults ...fault) fault {
+func nowAndThen(faults ...env.Fault) env.Fault {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		return rand.IntN(8) == 0 && faults[rand.IntN(len(faults))](w, r)
 	}
 }
 
 // emptyList answers with a list of nothing, which no server would, and has clients list instead of watch.
-func emptyList(when func(*http.Request) bool) fault {
+func emptyList(when func(*http.Request) bool) env.Fault {
 	noStream := refuse(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, when)
 	expired := refuse(http.StatusGone, metav1.StatusReasonExpired, when)
 	return func(w http.ResponseWriter, r *http.Request) bool {
@@ -134,10 +101,10 @@ func but(when func(*http.Request) bool, parts ...string) func(*http.Request) boo
 func TestConflictsEndWithAFreshRead(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
-	kcp := newFaulty(t, tn.fleet.kcp.AdminConfig())
+	kcp := faulty(t, tn.fleet.kcp.AdminConfig())
 	var reads atomic.Int64
 	conflict := refuse(http.StatusConflict, metav1.StatusReasonConflict, everything)
-	kcp.inject(func(w http.ResponseWriter, r *http.Request) bool {
+	kcp.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		switch about := strings.HasSuffix(r.URL.Path, "/configmaps/contested"); {
 		case about && r.Method == http.MethodGet:
 			reads.Add(1)
@@ -146,11 +113,11 @@ func TestConflictsEndWithAFreshRead(t *testing.T) {
 		}
 		return false
 	})
-	tn.startSyncerWith(syncerOptions{kcp: kcp.config()})
+	tn.startSyncerWith(syncerOptions{kcp: kcp.Config()})
 	tn.up.Create(fastConfigMap("contested"))
 	tn.up.Eventually("ConfigMap", "web", "contested", tn.claimed)
-	if reads.Load() == 0 || kcp.hits.Load() < 3 {
-		t.Errorf("claimed after %d conflicts and %d reads, want at least 3 and 1", kcp.hits.Load(), reads.Load())
+	if reads.Load() == 0 || kcp.Hits() < 3 {
+		t.Errorf("claimed after %d conflicts and %d reads, want at least 3 and 1", kcp.Hits(), reads.Load())
 	}
 }
 
@@ -159,9 +126,9 @@ func TestConflictsEndWithAFreshRead(t *testing.T) {
 func TestADeletionThatIsNoneIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
-	cluster := newFaulty(t, tn.cluster.AdminConfig())
+	cluster := faulty(t, tn.cluster.AdminConfig())
 	var answered atomic.Bool
-	cluster.inject(func(w http.ResponseWriter, r *http.Request) bool {
+	cluster.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != http.MethodDelete || !strings.HasSuffix(r.URL.Path, "/configmaps/doomed") || answered.Swap(true) {
 			return false
 		}
@@ -169,7 +136,7 @@ func TestADeletionThatIsNoneIsMadeAgain(t *testing.T) {
 		_, _ = w.Write([]byte("null"))
 		return true
 	})
-	tn.startSyncerWith(syncerOptions{cluster: cluster.config()})
+	tn.startSyncerWith(syncerOptions{cluster: cluster.Config()})
 	tn.up.Create(fastConfigMap("doomed"))
 	tn.up.Eventually("ConfigMap", "web", "doomed", tn.claimed)
 	tn.copyOf("ConfigMap", "doomed", has("fast", "data", "mode"))
@@ -186,11 +153,11 @@ func TestADeletionThatIsNoneIsMadeAgain(t *testing.T) {
 func TestACopyThatWasNeverSeenIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
-	cluster := newFaulty(t, tn.cluster.AdminConfig())
-	tn.startSyncerWith(syncerOptions{cluster: cluster.config()})
+	cluster := faulty(t, tn.cluster.AdminConfig())
+	tn.startSyncerWith(syncerOptions{cluster: cluster.Config()})
 	tn.up.Create(fastConfigMap("first"))
 	tn.copyOf("ConfigMap", "first", has("fast", "data", "mode"))
-	cluster.inject(refuse(http.StatusForbidden, metav1.StatusReasonForbidden, lists("configmaps", "namespaces")))
+	cluster.Break(refuse(http.StatusForbidden, metav1.StatusReasonForbidden, lists("configmaps", "namespaces")))
 	tn.up.Create(fastConfigMap("unseen"))
 	tn.copyOf("ConfigMap", "unseen", has("fast", "data", "mode"))
 	tn.up.Eventually("ConfigMap", "web", "unseen", tn.claimed)

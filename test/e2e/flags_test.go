@@ -126,10 +126,10 @@ func TestA53Workers(t *testing.T) {
 	t.Parallel()
 	for _, workers := range []int64{1, 3} {
 		tn := newTenant(t)
-		cluster := newFaulty(t, tn.cluster.AdminConfig())
+		cluster := faulty(t, tn.cluster.AdminConfig())
 		g := &gate{when: creations, open: make(chan struct{})}
-		cluster.inject(g.hold)
-		tn.startSyncerWith(syncerOptions{cluster: cluster.config(), flags: []string{onlyCore, fmt.Sprint("--workers=", workers)}})
+		cluster.Break(g.hold)
+		tn.startSyncerWith(syncerOptions{cluster: cluster.Config(), flags: []string{onlyCore, fmt.Sprint("--workers=", workers)}})
 		for i := range 5 {
 			tn.up.Create(fastConfigMap(fmt.Sprint("settings-", i)))
 		}
@@ -291,14 +291,14 @@ func TestA53Rates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tn := newTenant(t)
-			kcp, cluster := newFaulty(t, tn.fleet.kcp.AdminConfig()), newFaulty(t, tn.cluster.AdminConfig())
+			kcp, cluster := faulty(t, tn.fleet.kcp.AdminConfig()), faulty(t, tn.cluster.AdminConfig())
 			measured := &pace{when: tc.when}
-			kcp.inject(measured.note)
-			cluster.inject(measured.note)
+			kcp.Break(measured.note)
+			cluster.Break(measured.note)
 			for i := range objects {
 				tn.up.Create(fastConfigMap(fmt.Sprint("settings-", i)))
 			}
-			tn.startSyncerWith(syncerOptions{kcp: kcp.config(), cluster: cluster.config(), flags: append(tc.flags, "--resource-filters=configmaps"), mayFail: true})
+			tn.startSyncerWith(syncerOptions{kcp: kcp.Config(), cluster: cluster.Config(), flags: append(tc.flags, "--resource-filters=configmaps"), mayFail: true})
 			var took time.Duration
 			env.Eventually(t, 2*soon, func() (err error) { took, err = measured.took(objects); return err })
 			if least := (objects - 2) * time.Second / perSecond; took < least {

@@ -203,23 +203,13 @@ func TestA36NothingIsSweptBeforeTheFirstCompleteSync(t *testing.T) {
 	t.Parallel()
 	tn := newTenant(t)
 	orphan := tn.makeOrphan(tn.startSyncer(), "ConfigMap", fastConfigMap("orphan"))
-	kcp := newFaulty(t, tn.fleet.kcp.AdminConfig())
-	kcp.inject(refuse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, lists("configmaps")))
-	tn.startSyncerWith(syncerOptions{kcp: kcp.config(), flags: []string{"--orphan-grace-period=0s"}})
-	env.Eventually(t, soon, kcp.hit(3))
+	kcp := faulty(t, tn.fleet.kcp.AdminConfig())
+	kcp.Break(refuse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, lists("configmaps")))
+	tn.startSyncerWith(syncerOptions{kcp: kcp.Config(), flags: []string{"--orphan-grace-period=0s"}})
+	env.Eventually(t, soon, met(3, kcp))
 	remains(t, 4*time.Second, func() error { return tn.down.unharmed(orphan) })
-	kcp.inject(nil)
+	kcp.Break(nil)
 	tn.down.EventuallyGone("ConfigMap", orphan.GetNamespace(), "orphan")
-}
-
-// hit checks that the fault was met so often.
-func (f *faulty) hit(times int64) func() error {
-	return func() error {
-		if hits := f.hits.Load(); hits < times {
-			return fmt.Errorf("the fault was met %d times", hits)
-		}
-		return nil
-	}
 }
 
 // A copy that is to be kept goes on running, stripped of our marks, when its object goes.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -93,12 +92,10 @@ func TestA03LiveChangesOvertakeTheBacklog(t *testing.T) {
 	const backlog, workers = 500, 4
 	tn := newTenant(t)
 	tn.up.createMany("web", "backlog", backlog)
-	cluster := newFaulty(t, tn.cluster.AdminConfig())
+	cluster := faulty(t, tn.cluster.AdminConfig())
 	g := &gate{when: creations, open: make(chan struct{})}
-	open := sync.OnceFunc(func() { close(g.open) })
-	t.Cleanup(open) // the cluster's stand-in does not end before its requests
-	cluster.inject(g.hold)
-	s := tn.startSyncerWith(syncerOptions{cluster: cluster.config(), flags: []string{onlyCore, fmt.Sprint("--workers=", workers)}})
+	cluster.Break(g.hold)
+	s := tn.startSyncerWith(syncerOptions{cluster: cluster.Config(), flags: []string{onlyCore, fmt.Sprint("--workers=", workers)}})
 	s.awaitMetric(atLeast(backlog-workers), "workqueue_depth", "name=configmaps")
 	waiting := sum(s.Scrape(), "workqueue_depth", "name=configmaps")
 
@@ -109,7 +106,7 @@ func TestA03LiveChangesOvertakeTheBacklog(t *testing.T) {
 	s.awaitMetric(atLeast(waiting+1), "workqueue_depth", "name=configmaps")
 
 	appear := tn.down.names(tn.downNamespace("web"))
-	open()
+	close(g.open)
 	missing, copies := map[string]bool{edited: true, created: true}, 0
 	for len(missing) > 0 {
 		select {

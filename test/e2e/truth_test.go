@@ -160,7 +160,7 @@ func TestA33WhatCannotBeReadIsNotGone(t *testing.T) {
 	notTheTarget := but(everything, "/synctargets")
 	for _, tc := range []struct {
 		name  string
-		fault fault
+		fault env.Fault
 	}{
 		{"everything is forbidden", refuse(http.StatusForbidden, forbidden, everything)},
 		{"the workspace is not found", refuse(http.StatusNotFound, notFound, everything)},
@@ -174,22 +174,22 @@ func TestA33WhatCannotBeReadIsNotGone(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			tn := newTenant(t)
-			kcp := newFaulty(t, tn.fleet.kcp.AdminConfig())
-			options := syncerOptions{kcp: kcp.config(), flags: hasty, mayFail: true}
+			kcp := faulty(t, tn.fleet.kcp.AdminConfig())
+			options := syncerOptions{kcp: kcp.Config(), flags: hasty, mayFail: true}
 			s := tn.startSyncerWith(options)
 			s.AwaitReady()
 			copies := tn.content()
 			kept := tn.allUnharmed(copies)
 
-			kcp.inject(tc.fault)
-			eventually(t, kcp.hit(4))
+			kcp.Break(tc.fault)
+			eventually(t, met(4, kcp))
 			remains(t, 3*time.Second, kept)
 			s.Terminate() // or it has ended by itself
 			tn.startSyncerWith(options)
-			eventually(t, kcp.hit(5))
+			eventually(t, met(5, kcp))
 			remains(t, 3*time.Second, kept)
 
-			kcp.inject(nil)
+			kcp.Break(nil)
 			tn.startSyncer(hasty...)
 			tn.up.Merge("ConfigMap", "web", "settings", `data: {mode: faster}`)
 			tn.copyOf("ConfigMap", "settings", has("faster", "data", "mode"))
@@ -263,10 +263,10 @@ func TestA34PassingErrorsDeleteNothing(t *testing.T) {
 		refuse(http.StatusNotFound, metav1.StatusReasonNotFound, content),
 		refuse(http.StatusForbidden, metav1.StatusReasonForbidden, content),
 	)
-	kcp, cluster := newFaulty(t, tn.fleet.kcp.AdminConfig()), newFaulty(t, tn.cluster.AdminConfig())
-	kcp.inject(errors)
-	cluster.inject(errors)
-	s = tn.startSyncerWith(syncerOptions{kcp: kcp.config(), cluster: cluster.config(), flags: hasty, mayFail: true})
+	kcp, cluster := faulty(t, tn.fleet.kcp.AdminConfig()), faulty(t, tn.cluster.AdminConfig())
+	kcp.Break(errors)
+	cluster.Break(errors)
+	s = tn.startSyncerWith(syncerOptions{kcp: kcp.Config(), cluster: cluster.Config(), flags: hasty, mayFail: true})
 	configMaps, n := tn.up.Of("ConfigMap", "web"), 0
 	stop := repeat(t, func() error { // gives it something to do
 		n++
@@ -274,13 +274,13 @@ func TestA34PassingErrorsDeleteNothing(t *testing.T) {
 		<-time.After(100 * time.Millisecond)
 		return err
 	})
-	env.Eventually(t, 2*soon, kcp.hit(8))
-	env.Eventually(t, 2*soon, cluster.hit(8))
+	env.Eventually(t, 2*soon, met(8, kcp))
+	env.Eventually(t, 2*soon, met(8, cluster))
 	stop()
 	remains(t, 3*time.Second, tn.allUnharmed(copies))
 
-	kcp.inject(nil)
-	cluster.inject(nil)
+	kcp.Break(nil)
+	cluster.Break(nil)
 	tn.up.Merge("ConfigMap", "web", "edited", `data: {mode: faster}`)
 	tn.copyOf("ConfigMap", "edited", has("faster", "data", "mode"))
 	tn.copyOf("ConfigMap", "created", has("fast", "data", "mode"))

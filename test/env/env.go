@@ -105,7 +105,7 @@ func (e *Env) Close() error {
 		link.Close()
 	}
 	for _, proxy := range proxies {
-		proxy.close()
+		proxy.Close()
 	}
 	for _, process := range processes {
 		process.killForGood()

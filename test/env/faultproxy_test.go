@@ -1,12 +1,14 @@
 package env
 
 import (
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -66,20 +68,90 @@ func TestFaultProxyAnswersInTheServersPlace(t *testing.T) {
 	goleak.VerifyNone(t, running)
 }
 
-func get(t *testing.T, client *http.Client, url string) (int, string) {
+// A proxy that stands before one server has the credentials itself. What breaks the way ends what is under way too.
+func TestFaultProxyBeforeAServer(t *testing.T) {
+	running := goleak.IgnoreCurrent()
+	ended := make(chan struct{})
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s by %s", r.URL.Path, r.Header.Get("Authorization"))
+		if strings.HasSuffix(r.URL.Path, "/watch") {
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			close(ended)
+		}
+	}))
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := rest.TLSClientConfig{CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})}
+	proxy, err := e.NewFaultProxyTo(&rest.Config{Host: server.URL + "/base", BearerToken: "t", TLSClientConfig: trusted})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := proxy.Config()
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, body := get(t, client, config.Host+"/well"); code != http.StatusOK || body != "/base/well by Bearer t" {
+		t.Errorf("through the proxy: %d %q", code, body)
+	}
+
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, config.Host+"/watch", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Break(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusTeapot)
+		return true
+	})
+	if seen, err := io.ReadAll(watch.Body); err == nil {
+		t.Errorf("the watch ended as if all were well, after %q", seen)
+	}
+	_ = watch.Body.Close()
+	<-ended
+	for range 3 {
+		if code, _ := get(t, client, config.Host+"/well"); code != http.StatusTeapot {
+			t.Errorf("the fault: %d", code)
+		}
+	}
+	if got := proxy.Hits(); got != 3 {
+		t.Errorf("%d requests were answered in the server's place, want 3", got)
+	}
+	proxy.Break(nil)
+	if code, _ := get(t, client, config.Host+"/well"); code != http.StatusOK || proxy.Hits() != 0 {
+		t.Errorf("when the way is mended: %d after %d hits", code, proxy.Hits())
+	}
+	client.CloseIdleConnections()
+	proxy.Close()
+	server.Close()
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	goleak.VerifyNone(t, running)
+}
+
+// get asks again when a connection has ended that the client did not know to be dead.
+func get(t *testing.T, client *http.Client, url string) (code int, body string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	raw, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(raw)
+	Eventually(t, time.Minute, func() error {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		raw, err := io.ReadAll(response.Body)
+		code, body = response.StatusCode, string(raw)
+		return err
+	})
+	return code, body
 }

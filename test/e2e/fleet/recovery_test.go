@@ -263,14 +263,13 @@ func TestManagerRecoversByItself(t *testing.T) {
 	works("three")
 
 	// The virtual workspaces cannot be read for a while, and then at once when they can be.
-	proxy.Inject(func(w http.ResponseWriter, r *http.Request) bool {
+	proxy.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "/apiexportendpointslices") {
 			return false
 		}
 		env.Refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden)
 		return true
 	})
-	link.Through(proxy) // ends the watches
 	metric(1, "recovery_attempts_total", "strategy=virtual-workspace", "category=Permission")
 	unready("[-]endpoints")
 	proxy.Inject(nil)
