@@ -143,6 +143,7 @@ func run(ctx context.Context, only string, extra []string) (failed bool, err err
 	defer os.RemoveAll(records)
 
 	var total results
+	var cpu time.Duration
 	known := false
 	for _, p := range phases(compiler == "1", thisMachine()) {
 		if only != "" && only != p.name {
@@ -150,8 +151,8 @@ func run(ctx context.Context, only string, extra []string) (failed bool, err err
 		}
 		known = true
 		paths := slices.DeleteFunc(strings.Fields(packages), func(path string) bool { return !p.packages(path) })
-		result, err := p.run(ctx, runner, filepath.Join(records, p.name), paths, extra)
-		total = append(total, result...)
+		result, took, err := p.run(ctx, runner, filepath.Join(records, p.name), paths, extra)
+		total, cpu = append(total, result...), cpu+took
 		if err != nil {
 			return true, err
 		}
@@ -159,14 +160,15 @@ func run(ctx context.Context, only string, extra []string) (failed bool, err err
 	if !known {
 		return true, fmt.Errorf("there is no phase %q: unit or servers", only)
 	}
-	total.summarize(os.Stdout, time.Since(started))
+	total.summarize(os.Stdout, spent{wall: time.Since(started), cpu: cpu})
 	return total.failed() > 0, nil
 }
 
-// run tests the packages of the phase. Failed tests are results, not an error.
-func (p phase) run(ctx context.Context, runner, record string, packages, extra []string) (results, error) {
+// run tests the packages of the phase, and tells the CPU that it took, with all processes under it. Failed tests are results, not an
+// error.
+func (p phase) run(ctx context.Context, runner, record string, packages, extra []string) (found results, cpu time.Duration, err error) {
 	if len(packages) == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
 	fmt.Printf("==> %s tests, %s: %d packages\n", p.name, p.about, len(packages))
 	arguments := slices.Concat(
@@ -177,19 +179,21 @@ func (p phase) run(ctx context.Context, runner, record string, packages, extra [
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = time.Minute
 	failure := command.Run()
+	if ended := command.ProcessState; ended != nil {
+		cpu = ended.UserTime() + ended.SystemTime()
+	}
 
 	raw, err := os.ReadFile(record)
 	if err != nil {
-		return nil, errors.Join(failure, err)
+		return nil, cpu, errors.Join(failure, err)
 	}
-	found, err := read(bufio.NewReader(bytes.NewReader(raw)))
-	if err != nil {
-		return nil, err
+	if found, err = read(bufio.NewReader(bytes.NewReader(raw))); err != nil {
+		return nil, cpu, err
 	}
 	if failure != nil && found.failed() == 0 {
-		return found, fmt.Errorf("the %s tests did not end as they should: %w", p.name, failure)
+		return found, cpu, fmt.Errorf("the %s tests did not end as they should: %w", p.name, failure)
 	}
-	return found, ctx.Err()
+	return found, cpu, ctx.Err()
 }
 
 // output runs a command and returns what it prints, without the line's end.

@@ -22,9 +22,6 @@ const events = `
 {"Action":"fail","Package":"m/b","Test":"TestBad/part","Elapsed":0.1}
 {"Action":"fail","Package":"m/b","Test":"TestBad","Elapsed":0.1}
 {"Action":"fail","Package":"m/b","Elapsed":0.2}
-{"ImportPath":"m/c","Action":"build-fail"}
-{"Action":"output","Package":"m/c","Output":"FAIL m/c [build failed]\n"}
-{"Action":"fail","Package":"m/c","Elapsed":0}
 {"Action":"skip","Package":"m/without/tests","Elapsed":0}
 `
 
@@ -34,7 +31,7 @@ func TestSummary(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told strings.Builder
-	found.summarize(&told, 61*time.Second)
+	found.summarize(&told, spent{wall: 61 * time.Second, cpu: 90 * time.Second})
 	want := `
 Skipped:
   m/a.TestNotHere (0.0s)
@@ -44,10 +41,8 @@ Failed:
   m/b.TestBad (0.1s)
       b_test.go:7: got 1,
       want 2
-  m/c.(does not build or end) (0.0s)
-      FAIL m/c [build failed]
-3 packages, 1 tests skipped, 1m1s
-1 passed, 2 failed
+2 packages, 1 tests skipped, 1m1s, 1m30s of CPU
+1 passed, 1 failed
 `
 	if told.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", told.String(), want)
