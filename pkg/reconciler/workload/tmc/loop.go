@@ -137,15 +137,15 @@ func (l *Loop[K]) Run(ctx context.Context) {
 	working.Wait()
 }
 
-// work starts a pass for the most urgent key whenever a worker is free. Passes mostly wait for servers, so there may be
-// many workers. One is a place and not a goroutine that waits: a loop without work costs the same however many it has.
-func (l *Loop[K]) work(ctx context.Context, passes *sync.WaitGroup) {
-	busy := make(chan struct{}, l.options.Workers)
+// work gives the most urgent key to a worker whenever one is free. Passes mostly wait for servers, so there may be many workers. One is a
+// place and not a goroutine that waits: a loop without work costs the same however many it has.
+func (l *Loop[K]) work(ctx context.Context, workers *sync.WaitGroup) {
+	places, next := make(chan struct{}, l.options.Workers), make(chan job[K])
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case busy <- struct{}{}:
+		case places <- struct{}{}:
 		}
 		key, priority, shutdown := l.queue.GetWithPriority()
 		if shutdown {
@@ -153,10 +153,40 @@ func (l *Loop[K]) work(ctx context.Context, passes *sync.WaitGroup) {
 		}
 		l.taken.Add(1)
 		l.inHand.Add(1)
-		passes.Go(func() {
-			defer func() { l.inHand.Add(-1); <-busy }()
-			l.workOn(ctx, key, Priority(priority))
-		})
+		t := job[K]{key, Priority(priority)}
+		select {
+		case next <- t:
+		default:
+			workers.Go(func() { l.worker(ctx, t, next, func() { <-places }) })
+		}
+	}
+}
+
+// job is a key in hand.
+type job[K comparable] struct {
+	key      K
+	priority Priority
+}
+
+// lingering is how long the goroutine of a worker waits for a next key. Its stack has grown by then, which costs a new one a tenth
+// of what it does.
+const lingering = time.Second
+
+func (l *Loop[K]) worker(ctx context.Context, t job[K], next <-chan job[K], leave func()) {
+	idle := time.NewTimer(lingering)
+	defer idle.Stop()
+	for {
+		l.workOn(ctx, t.key, t.priority)
+		l.inHand.Add(-1)
+		leave()
+		idle.Reset(lingering)
+		select {
+		case t = <-next:
+		case <-idle.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
