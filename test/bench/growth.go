@@ -159,6 +159,9 @@ func (b *bench) restartAt(ctx context.Context, s *syncer, p *point) error {
 	if err != nil {
 		return err
 	}
+	if err := s.awaitSynced(ctx, p.Objects); err != nil {
+		return err
+	}
 	used, err := s.awaitQuiet(ctx)
 	if err != nil {
 		return err

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -26,11 +28,16 @@ var (
 	syncTargets    = workloadv1alpha1.SchemeGroupVersion.WithResource("synctargets")
 )
 
-// configMap has 2 KiB.
+// configMap has 2 KiB that no other one has, so that nobody gains by keeping or sending the same only once.
 func configMap(namespace, name string) *unstructured.Unstructured {
 	data := map[string]any{}
+	letters := rand.New(rand.NewChaCha8(sha256.Sum256([]byte(namespace + "/" + name))))
 	for i := range 8 {
-		data[fmt.Sprintf("setting-%d", i)] = strings.Repeat("value ", 36)
+		var value strings.Builder
+		for range 216 {
+			value.WriteByte('a' + byte(letters.IntN(26)))
+		}
+		data[fmt.Sprintf("setting-%d", i)] = value.String()
 	}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": namespace}, "data": data,

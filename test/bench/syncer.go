@@ -204,6 +204,29 @@ func (s *syncer) sample(ctx context.Context) (sample, error) {
 // downWrites are writes of objects: those to the cluster without those of the Lease, which alone is PUT.
 func (s sample) downWrites() float64 { return s.cluster.writes() - s.cluster[http.MethodPut] }
 
+// awaitSynced waits until so many objects are in sync. Ready alone is not enough: a type that cannot be listed at once does not make
+// a syncer unready.
+func (s *syncer) awaitSynced(ctx context.Context, count int) error {
+	synced := 0.0
+	err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		families, err := s.metrics(ctx)
+		if err != nil {
+			return false, err
+		}
+		synced = 0
+		for _, metric := range families["workload_syncer_objects"].GetMetric() {
+			if label(metric, "state") == "synced" {
+				synced += metric.GetGauge().GetValue()
+			}
+		}
+		return int(synced) >= count, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%.0f of %d objects are in sync: %w", synced, count, err)
+	}
+	return nil
+}
+
 // awaitQuiet waits until no object has been written for a second, and gives the last look.
 func (s *syncer) awaitQuiet(ctx context.Context) (sample, error) {
 	return s.awaitSame(ctx, time.Second, func(now sample) float64 { return now.upWrites + now.downWrites() })
