@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
@@ -139,23 +137,6 @@ func (e *Engine) run(ctx context.Context) error {
 	return nil
 }
 
-// giveBack returns to the system what a start took of memory beyond what it keeps, once everything has been looked at. The runtime
-// would take many minutes where little happens.
-func (e *Engine) giveBack(ctx context.Context) {
-	_ = wait.PollUntilContextTimeout(ctx, time.Second, longestStart, false, func(context.Context) (bool, error) { return e.rests(), nil })
-	if ctx.Err() == nil {
-		debug.FreeOSMemory()
-	}
-}
-
-// longestStart is after how long a start that does not come to rest counts as over: something may hold up a type for ever.
-const longestStart = 10 * time.Minute
-
-// rests reports whether all types are synced, and nothing waits to be worked on.
-func (e *Engine) rests() bool {
-	return e.discovered() == nil && !slices.ContainsFunc(e.controllers(), func(c *ResourceController) bool { return !c.synced() || c.loop.Len() > 0 })
-}
-
 // period is how often the types are looked at without a hint.
 func (e *Engine) period() time.Duration {
 	if e.awaitsType() {
@@ -181,7 +162,7 @@ func (e *Engine) typeSources() ([]cache.SharedIndexInformer, error) {
 	var watched []cache.SharedIndexInformer
 	for _, source := range e.feed.Sources() {
 		for _, gvr := range source.TypeSources() {
-			informer, err := newUpstreamInformer(source, gvr, func(error) {})
+			informer, err := newUpstreamInformer(source, gvr, nil, func(error) {})
 			if err != nil {
 				return nil, err
 			}

@@ -28,8 +28,8 @@ func upsynced(key string) string {
 }
 
 // newDownstreamInformer watches the objects of a type that are selected by their labels, and nothing else.
-func newDownstreamInformer(cluster *tmc.Link, gvr schema.GroupVersionResource, selector string, told func(error)) (cache.SharedIndexInformer, error) {
-	r, err := newReader(cluster.Config(), cluster.Client(), gvr)
+func newDownstreamInformer(cluster *tmc.Link, gvr schema.GroupVersionResource, selector string, shared *contents, told func(error)) (cache.SharedIndexInformer, error) {
+	r, err := newReader(cluster.Config(), cluster.Client(), gvr, shared)
 	if err != nil {
 		return nil, err
 	}
@@ -39,9 +39,9 @@ func newDownstreamInformer(cluster *tmc.Link, gvr schema.GroupVersionResource, s
 }
 
 // newUpstreamInformer watches what belongs to the target in one source, over all its workspaces.
-func newUpstreamInformer(source *feed.Source, gvr schema.GroupVersionResource, told func(error)) (cache.SharedIndexInformer, error) {
+func newUpstreamInformer(source *feed.Source, gvr schema.GroupVersionResource, shared *contents, told func(error)) (cache.SharedIndexInformer, error) {
 	config, client := source.Endpoint()
-	r, err := newReader(config, client, gvr)
+	r, err := newReader(config, client, gvr, shared)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ type namespacesDeps struct {
 
 func newNamespaces(d namespacesDeps) (*namespaces, error) {
 	watchErrors := &watchErrors{}
-	informer, err := newDownstreamInformer(d.cluster, namespacesGVR, ourCopies(d.target.key), watchErrors.told(sideCluster))
+	informer, err := newDownstreamInformer(d.cluster, namespacesGVR, ourCopies(d.target.key), nil, watchErrors.told(sideCluster))
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package syncer
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -42,8 +43,10 @@ func (k Key) String() string {
 type object struct {
 	metav1.ObjectMeta
 
-	// content is the object without type and metadata.
-	content []byte
+	content *content
+	// appliedHash is the annotation of that name. Every copy has one of its own, and mostly no other: apart from the others it takes a
+	// fifth of the memory.
+	appliedHash string
 
 	// applied: our field manager has applied the object server-side; its managed fields need no migration.
 	applied bool
@@ -68,7 +71,7 @@ func (o *object) DeepCopyObject() runtime.Object {
 // decode gives a copy that the caller may keep and change. Of the metadata it has what steps read.
 func (o *object) decode(kind schema.GroupVersionKind) (*unstructured.Unstructured, error) {
 	u := &unstructured.Unstructured{}
-	if err := utiljson.Unmarshal(o.content, &u.Object); err != nil {
+	if err := utiljson.Unmarshal(o.content.json, &u.Object); err != nil {
 		return nil, fmt.Errorf("decoding the cached %s/%s: %w", o.Namespace, o.Name, err)
 	}
 	u.SetGroupVersionKind(kind)
@@ -79,16 +82,25 @@ func (o *object) decode(kind schema.GroupVersionKind) (*unstructured.Unstructure
 	u.SetGeneration(o.Generation)
 	u.SetDeletionTimestamp(o.DeletionTimestamp)
 	u.SetLabels(o.Labels)
-	u.SetAnnotations(o.Annotations)
+	u.SetAnnotations(o.allAnnotations())
 	u.SetFinalizers(o.Finalizers)
 	u.SetOwnerReferences(o.OwnerReferences)
 	return u, nil
 }
 
+func (o *object) allAnnotations() map[string]string {
+	if o.appliedHash == "" {
+		return o.Annotations
+	}
+	all := map[string]string{workloadv1alpha1.AppliedHashAnnotation: o.appliedHash}
+	maps.Copy(all, o.Annotations)
+	return all
+}
+
 // ours reports whether this target created the object. The label alone does not prove that: the EndpointSlice
 // controller copies it from a Service to what it makes, but not the hash, and what a controller made has an owner.
 func (o *object) ours() bool {
-	return o.Annotations[workloadv1alpha1.AppliedHashAnnotation] != "" && metav1.GetControllerOfNoCopy(o) == nil
+	return o.appliedHash != "" && metav1.GetControllerOfNoCopy(o) == nil
 }
 
 // wireMetadata is what is read of an object's metadata.
@@ -132,7 +144,7 @@ func compact(live *unstructured.Unstructured) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newDecoder(bytes.NewReader(raw)).object()
+	return newDecoder(bytes.NewReader(raw), nil).object()
 }
 
 // autoscalerManager is the field manager of the HorizontalPodAutoscaler controller.

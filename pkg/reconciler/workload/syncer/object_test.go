@@ -95,18 +95,17 @@ ratio: 0.5
 
 func TestOurs(t *testing.T) {
 	yes := true
-	marked := map[string]string{workloadv1alpha1.AppliedHashAnnotation: "h"}
 	for _, tc := range []struct {
 		name string
-		in   metav1.ObjectMeta
+		in   object
 		want bool
 	}{
-		{"a copy carries the hash", metav1.ObjectMeta{Annotations: marked}, true},
-		{"a label alone may have been copied by a controller", metav1.ObjectMeta{Labels: map[string]string{workloadv1alpha1.DownstreamClusterLabel: "k"}}, false},
-		{"what a controller made is not ours", metav1.ObjectMeta{Annotations: marked, OwnerReferences: []metav1.OwnerReference{{Controller: &yes}}}, false},
+		{"a copy carries the hash", object{appliedHash: "h"}, true},
+		{"a label alone may have been copied by a controller", object{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{workloadv1alpha1.DownstreamClusterLabel: "k"}}}, false},
+		{"what a controller made is not ours", object{appliedHash: "h", ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Controller: &yes}}}}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := (&object{ObjectMeta: tc.in}).ours(); got != tc.want {
+			if got := tc.in.ours(); got != tc.want {
 				t.Errorf("got %t", got)
 			}
 		})

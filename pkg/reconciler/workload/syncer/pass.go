@@ -359,7 +359,7 @@ func (p *pass) planWrite() (decide.WriteDecision, error) {
 		return decide.Write(facts), nil
 	}
 	facts.Stale = older(p.down.ResourceVersion, p.record.downWritten)
-	facts.AppliedHash = p.down.Annotations[workloadv1alpha1.AppliedHashAnnotation]
+	facts.AppliedHash = p.down.appliedHash
 	facts.AsRemembered = p.record.hash == p.hash && p.record.downWritten == p.down.ResourceVersion
 	if !facts.Stale && !facts.AsRemembered && facts.AppliedHash == facts.DesiredHash {
 		copied, err := p.down.decode(p.c.gvk)

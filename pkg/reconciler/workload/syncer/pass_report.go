@@ -133,7 +133,21 @@ const restless = 500 * time.Millisecond
 // untilStatus is how long the status is to wait; zero or less for not.
 func (p *pass) untilStatus() time.Duration {
 	window := p.c.settings.Load().statusWindow
-	return max(window-p.now.Sub(p.record.lastStatus), min(window, restless)-p.now.Sub(p.record.made))
+	return max(window-p.now.Sub(p.record.lastStatus), min(window, restless)-p.now.Sub(p.record.made), p.untilCalm(min(window, restless)))
+}
+
+// mostLooks is how often a status of the start's backlog may change before it comes home all the same.
+const mostLooks = 10
+
+// untilCalm has a status of the start's backlog wait until it stands still from one look to the next: where much is made at once,
+// the cluster's controllers come to each copy late, and more than once.
+func (p *pass) untilCalm(next time.Duration) time.Duration {
+	if !p.record.backlog || p.down == nil || p.down.ResourceVersion == p.record.calmAt || p.record.looks == mostLooks {
+		return 0
+	}
+	p.record.calmAt = p.down.ResourceVersion
+	p.record.looks++
+	return next
 }
 
 func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {

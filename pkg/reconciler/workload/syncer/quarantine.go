@@ -83,7 +83,7 @@ func (p *pass) fingerprint() uint64 {
 		}
 	}
 	fmt.Fprintf(h, "%s %t ", p.up.UID, p.up.DeletionTimestamp != nil)
-	_, _ = h.Write(p.up.content) // never fails
+	_, _ = h.Write(p.up.content.json) // never fails
 	if p.down != nil {
 		fmt.Fprintf(h, " %s %s", p.down.UID, p.down.ResourceVersion)
 	}

@@ -75,7 +75,7 @@ func TestWhoIsReleasedFromQuarantine(t *testing.T) {
 		"nor for the version alone":       {func(p *pass) { o := *p.up; o.ResourceVersion = "9"; p.up = &o }, false},
 		"whose annotations change":        {func(p *pass) { p.up = annotated(p.up, "team/a") }, true},
 		"whose labels change":             {func(p *pass) { o := *p.up; o.Labels = nil; p.up = &o }, true},
-		"whose content changes":           {func(p *pass) { o := *p.up; o.content = []byte(`{"data":{}}`); p.up = &o }, true},
+		"whose content changes":           {func(p *pass) { o := *p.up; o.content = &content{[]byte(`{"data":{}}`)}; p.up = &o }, true},
 		"who is being deleted":            {func(p *pass) { o := *p.up; o.DeletionTimestamp = &metav1.Time{}; p.up = &o }, true},
 		"who is gone":                     {func(p *pass) { p.up = nil }, true},
 		"whose copy changes":              {func(p *pass) { p.down = copied("2") }, true},

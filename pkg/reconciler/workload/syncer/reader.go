@@ -1,11 +1,13 @@
 package syncer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
+	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
@@ -28,17 +31,18 @@ import (
 type reader struct {
 	client   rest.Interface
 	resource string
+	contents *contents
 }
 
 var _ tmc.Listable[*objectList] = (*reader)(nil)
 
 // newReader reads below the host of the config.
-func newReader(config *rest.Config, client *http.Client, gvr schema.GroupVersionResource) (*reader, error) {
+func newReader(config *rest.Config, client *http.Client, gvr schema.GroupVersionResource, shared *contents) (*reader, error) {
 	restClient, err := newRESTClient(config, client, gvr.GroupVersion())
 	if err != nil {
 		return nil, err
 	}
-	return &reader{client: restClient, resource: gvr.Resource}, nil
+	return &reader{client: restClient, resource: gvr.Resource, contents: shared}, nil
 }
 
 // newRESTClient speaks JSON with a group and version.
@@ -65,7 +69,7 @@ func (r *reader) List(ctx context.Context, options metav1.ListOptions) (*objectL
 		return nil, err
 	}
 	defer func() { _ = body.Close() }()
-	list, err := newDecoder(body).list()
+	list, err := newDecoder(body, r.contents).list()
 	if err != nil {
 		return nil, fmt.Errorf("decoding a list of %s: %w", r.resource, err)
 	}
@@ -80,7 +84,7 @@ func (r *reader) Watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		return nil, err
 	}
 	reporter := apierrors.NewClientErrorReporter(http.StatusInternalServerError, http.MethodGet, "ClientWatchDecoding")
-	return watch.NewStreamWatcherWithLogger(klog.FromContext(ctx), &eventDecoder{newDecoder(body), body}, reporter), nil
+	return watch.NewStreamWatcherWithLogger(klog.FromContext(ctx), &eventDecoder{newDecoder(body, r.contents), body}, reporter), nil
 }
 
 func (r *reader) get(ctx context.Context, options metav1.ListOptions) (io.ReadCloser, error) {
@@ -111,16 +115,19 @@ func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) {
 // decoder makes objects of JSON in one pass. It trusts API servers to write each name once and to write text.
 type decoder struct {
 	json *jsontext.Decoder
-	// content is where that of an object is put together.
-	content []byte
+	// content is where that of an object is put together, and contents are those that may be shared.
+	content  []byte
+	contents *contents
 	// shared are labels and annotations by their JSON.
 	shared map[string]map[string]string
+	// last is the metadata that was read last: objects that follow each other are mostly in one namespace and claimed by the same.
+	last wireMetadata
 }
 
-func newDecoder(from io.Reader) *decoder {
+func newDecoder(from io.Reader, shared *contents) *decoder {
 	return &decoder{
-		json:   jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
-		shared: map[string]map[string]string{},
+		json:     jsontext.NewDecoder(from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
+		contents: shared, shared: map[string]map[string]string{},
 	}
 }
 
@@ -222,7 +229,12 @@ func (d *decoder) object() (*object, error) {
 			return d.keep(name)
 		}
 	})
-	o.content = append([]byte(nil), append(d.content, '}')...)
+	d.content = append(d.content, '}')
+	if o.hasStatus { // it changes all the time
+		o.content = (*contents)(nil).keep(d.content)
+	} else {
+		o.content = d.contents.keep(d.content)
+	}
 	return o, err
 }
 
@@ -232,13 +244,37 @@ func (d *decoder) metadata(o *object) error {
 	if err := json.UnmarshalDecode(d.json, &m); err != nil {
 		return err
 	}
+	if m.Namespace == d.last.Namespace {
+		m.Namespace = d.last.Namespace
+	}
+	if slices.Equal(m.Finalizers, d.last.Finalizers) {
+		m.Finalizers = d.last.Finalizers
+	}
+	d.last.Namespace, d.last.Finalizers = m.Namespace, m.Finalizers
 	labels, err := d.strings(m.Labels)
 	if err != nil {
 		return err
 	}
-	annotations, err := d.strings(m.Annotations)
+	annotations, err := d.annotations(o, m.Annotations)
 	m.keepIn(o, labels, annotations)
 	return err
+}
+
+// annotations reads those of the object, and gives it the hash among them.
+func (d *decoder) annotations(o *object, raw jsontext.Value) (map[string]string, error) {
+	if !bytes.Contains(raw, []byte(workloadv1alpha1.AppliedHashAnnotation)) {
+		return d.strings(raw)
+	}
+	read, err := parseStrings(raw)
+	if err != nil {
+		return nil, err
+	}
+	o.appliedHash = read[workloadv1alpha1.AppliedHashAnnotation]
+	delete(read, workloadv1alpha1.AppliedHashAnnotation)
+	if len(read) == 0 {
+		return nil, nil
+	}
+	return read, nil
 }
 
 // A watch remembers so many labels and annotations to share, if they are not longer than that: it may hold on to them in
@@ -257,11 +293,10 @@ func (d *decoder) strings(raw jsontext.Value) (map[string]string, error) {
 	if known, ok := d.shared[string(raw)]; ok {
 		return known, nil
 	}
-	var read map[string]string
-	if err := json.Unmarshal(raw, &read, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+	read, err := parseStrings(raw)
+	if err != nil {
 		return nil, err
 	}
-	delete(read, corev1.LastAppliedConfigAnnotation)
 	if len(raw) > longestShared {
 		return read, nil
 	}
@@ -270,6 +305,12 @@ func (d *decoder) strings(raw jsontext.Value) (map[string]string, error) {
 	}
 	d.shared[string(raw)] = read
 	return read, nil
+}
+
+func parseStrings(raw jsontext.Value) (read map[string]string, err error) {
+	err = json.Unmarshal(raw, &read, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	delete(read, corev1.LastAppliedConfigAnnotation)
+	return read, err
 }
 
 func (d *decoder) keep(name string) (err error) {

@@ -48,14 +48,14 @@ func TestEvents(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := &eventDecoder{decoder: newDecoder(strings.NewReader(tc.stream))}
+			d := &eventDecoder{decoder: newDecoder(strings.NewReader(tc.stream), nil)}
 			for _, want := range tc.want {
 				kind, about, err := d.Decode()
 				if err != nil {
 					t.Fatal(err)
 				}
 				o := about.(*object)
-				if got := (seen{string(kind), o.ResourceVersion, string(o.content)}); got != want {
+				if got := (seen{string(kind), o.ResourceVersion, string(o.content.json)}); got != want {
 					t.Errorf("got %v, want %v", got, want)
 				}
 			}
@@ -67,7 +67,7 @@ func TestEvents(t *testing.T) {
 }
 
 func TestErrorEventHoldsAStatus(t *testing.T) {
-	d := newDecoder(strings.NewReader(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old","reason":"Expired","code":410}}`))
+	d := newDecoder(strings.NewReader(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old","reason":"Expired","code":410}}`), nil)
 	kind, about, err := d.event()
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestEventsThatAreNone(t *testing.T) {
 		"no JSON":            `{"type":"ADDED","object":{"data":{"k":}}}`,
 		"object comes first": `{"object":{"metadata":{}},"type":"ADDED"}`,
 	} {
-		if _, _, err := newDecoder(strings.NewReader(stream)).event(); err == nil {
+		if _, _, err := newDecoder(strings.NewReader(stream), nil).event(); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -104,7 +104,7 @@ func TestList(t *testing.T) {
 		{"empty, in other words", `{"items":null,"metadata":{"resourceVersion":"5","continue":"c"}}`, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			list, err := newDecoder(strings.NewReader(tc.body)).list()
+			list, err := newDecoder(strings.NewReader(tc.body), nil).list()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestList(t *testing.T) {
 			}
 		})
 	}
-	if _, err := newDecoder(strings.NewReader(`{"items":[{"metadata":{"name":"a"}},`)).list(); err == nil {
+	if _, err := newDecoder(strings.NewReader(`{"items":[{"metadata":{"name":"a"}},`), nil).list(); err == nil {
 		t.Error("half a list is taken for a whole one")
 	}
 }
@@ -182,7 +182,7 @@ func event(b *testing.B) string {
 // BenchmarkEvent is what an event costs from the bytes of a watch to the object in the cache.
 func BenchmarkEvent(b *testing.B) {
 	stream := event(b)
-	d := newDecoder(repeat(stream))
+	d := newDecoder(repeat(stream), nil)
 	b.SetBytes(int64(len(stream)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -194,7 +194,7 @@ func BenchmarkEvent(b *testing.B) {
 
 // BenchmarkDecode is what a pass pays for an object that it has to look into.
 func BenchmarkDecode(b *testing.B) {
-	_, about, err := newDecoder(strings.NewReader(event(b))).event()
+	_, about, err := newDecoder(strings.NewReader(event(b)), nil).event()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func BenchmarkDecode(b *testing.B) {
 // BenchmarkHeld is what an object in the cache holds on to.
 func BenchmarkHeld(b *testing.B) {
 	const objects = 5000
-	d := newDecoder(repeat(event(b)))
+	d := newDecoder(repeat(event(b)), nil)
 	for b.Loop() {
 		held := make([]any, 0, objects)
 		before := heap()
@@ -253,7 +253,7 @@ func TestLabelsAreShared(t *testing.T) {
 	}
 	long := `{"a":"` + strings.Repeat("x", longestShared) + `"}`
 	items := []string{named("a", `{"app":"x"}`), named("b", `{"app":"x"}`), named("c", `{"app":"y"}`), named("d", long), named("e", `null`)}
-	d := newDecoder(strings.NewReader(`{"items":[` + strings.Join(items, ",") + `]}`))
+	d := newDecoder(strings.NewReader(`{"items":[`+strings.Join(items, ",")+`]}`), nil)
 	list, err := d.list()
 	if err != nil {
 		t.Fatal(err)

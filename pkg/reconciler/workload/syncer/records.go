@@ -29,26 +29,16 @@ type record struct {
 	// madeFrom is the version of the object after a pass that made its copy, if that left nothing to be done as soon as the
 	// caches show both.
 	madeFrom string
-	// distrusted: these versions mean nothing any more; something else that the pass depends on has changed.
-	distrusted bool
 	// upWritten and downWritten are the resourceVersions of our last writes.
 	upWritten, downWritten string
-	// claimed: the last write upstream left our finalizer on the object.
-	claimed bool
 	// hash of what was last written down.
 	hash string
 	// made is when the copy was made. created is the same until it has been seen in the cache.
 	made, created time.Time
-	// backlog: the copy was made of what was there at the start, and its status has not come home yet.
-	backlog bool
+	// calmAt is the version of a copy of the backlog at the last look; see looks.
+	calmAt string
 	// finished is a copy that had run to its end before somebody else deleted it, until its status is home.
-	finished *object
-	// remaking: we deleted the copy to make it anew.
-	remaking bool
-
-	// unselected: the copy was removed because the object, though alive, no longer selects this target; its claim is
-	// still to be taken off.
-	unselected  bool
+	finished    *object
 	orphanSince time.Time
 
 	corrections    int
@@ -62,8 +52,6 @@ type record struct {
 	// failures in a row for which the object itself is to blame, and conflicts in a row.
 	failures, conflicts int
 	quarantine          *quarantine
-	// fighting: the recovery was told of a fight over the copy.
-	fighting bool
 	// followed is the change that is being traced; nil for none.
 	followed *followed
 
@@ -71,6 +59,24 @@ type record struct {
 	upSeen, downSeen time.Time
 	// behindSince is since when it has not been synced, whatever was tried.
 	behindSince time.Time
+
+	// What is small is together, because there is one of these for each object.
+
+	// distrusted: the versions mean nothing any more; something else that the pass depends on has changed.
+	distrusted bool
+	// claimed: the last write upstream left our finalizer on the object.
+	claimed bool
+	// backlog: the copy was made of what was there at the start, and its status has not come home yet.
+	backlog bool
+	// looks is how often such a copy was looked at because it had changed.
+	looks uint8
+	// remaking: we deleted the copy to make it anew.
+	remaking bool
+	// unselected: the copy was removed because the object, though alive, no longer selects this target; its claim is
+	// still to be taken off.
+	unselected bool
+	// fighting: the recovery was told of a fight over the copy.
+	fighting bool
 }
 
 // waitsSince is since when something is to be done about the object; zero if it is in sync and nothing has happened.
@@ -84,8 +90,9 @@ type records struct {
 	mu     sync.Mutex
 	byKey  map[Key]*record
 	counts map[State]int
-	// waiting are those that wait for something.
-	waiting map[Key]*record
+	// waiting are those that wait for something; mostWaiting is how many there were at most.
+	waiting     map[Key]*record
+	mostWaiting int
 }
 
 func newRecords() *records {
@@ -133,10 +140,19 @@ func (r *records) store(key Key, changed record, now time.Time) {
 
 // track keeps what waits apart from what does not.
 func (r *records) track(key Key, e *record) {
-	if e.waitsSince().IsZero() {
-		delete(r.waiting, key)
-	} else {
+	if !e.waitsSince().IsZero() {
 		r.waiting[key] = e
+		return
+	}
+	delete(r.waiting, key)
+	r.shrinkWaiting()
+}
+
+// shrinkWaiting gives up the room for those that waited at a start: maps do not shrink.
+func (r *records) shrinkWaiting() {
+	r.mostWaiting = max(r.mostWaiting, len(r.waiting)+1)
+	if len(r.waiting) == 0 && r.mostWaiting > 1000 {
+		r.waiting, r.mostWaiting = map[Key]*record{}, 0
 	}
 }
 

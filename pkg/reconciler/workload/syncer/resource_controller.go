@@ -139,8 +139,9 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		Name: rt.gvr.GroupResource().String(), Workers: d.workers, Process: process, Failed: c.noteFailure,
 		Gates: []func(context.Context) error{d.kcp.Wait, d.phys.Wait}, Progress: d.progress, Queues: d.queues, Recovery: d.recovery,
 	})
+	shared := newContents()
 	if rt.servedDownstream {
-		if c.downstream, err = newDownstreamInformer(d.cluster, rt.gvr, selector, c.watchErrors.told(sideCluster)); err != nil {
+		if c.downstream, err = newDownstreamInformer(d.cluster, rt.gvr, selector, shared, c.watchErrors.told(sideCluster)); err != nil {
 			return nil, err
 		}
 		handler := c.downstreamHandler()
@@ -149,7 +150,7 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		}
 	}
 	for _, source := range sources {
-		informer, err := newUpstreamInformer(source, rt.gvr, c.watchErrors.told(sideKCP))
+		informer, err := newUpstreamInformer(source, rt.gvr, shared, c.watchErrors.told(sideKCP))
 		if err != nil {
 			return nil, err
 		}

@@ -28,7 +28,7 @@ type selection struct {
 func newSelection(f *feed.Feed, settings *live) (*selection, error) {
 	s := &selection{feed: f, settings: settings, wanted: make(chan struct{}, 1), changed: func(logicalcluster.Name, string) {}}
 	for _, source := range f.Sources() {
-		informer, err := newUpstreamInformer(source, namespacesGVR, s.errors.told(sideKCP))
+		informer, err := newUpstreamInformer(source, namespacesGVR, nil, s.errors.told(sideKCP))
 		if err != nil {
 			return nil, err
 		}

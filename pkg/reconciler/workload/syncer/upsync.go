@@ -388,7 +388,7 @@ func claimedFrom(o *object) string {
 			} `json:"claimRef"`
 		} `json:"spec"`
 	}
-	if json.Unmarshal(o.content, &volume) != nil {
+	if json.Unmarshal(o.content.json, &volume) != nil {
 		return ""
 	}
 	return volume.Spec.ClaimRef.Namespace
