@@ -514,10 +514,10 @@ func TestA54WrongConfigurationIsNamedWithItsRemedy(t *testing.T) {
 		{"no rights in the cluster", syncerOptions{cluster: tn.clusterAccount(nil)}, []string{"kube-system", "grant get on namespaces"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			was := tn.t
-			defer func() { tn.t = was }()
-			tn.t = t
-			tn.refuses(tc.options, tc.says...)
+			t.Parallel() // three of them wait for a server that may have just started
+			mine := *tn
+			mine.t = t
+			mine.refuses(tc.options, tc.says...)
 		})
 	}
 }
