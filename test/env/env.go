@@ -37,6 +37,7 @@ type Env struct {
 	links     []*Link
 	proxies   []*FaultProxy
 	taken     map[string]int // names of files, and how often each was asked for
+	programs  map[string]*program
 	kcp       *KCP
 	clusters  map[string]*Cluster
 }
@@ -62,6 +63,7 @@ func New(options Options) (*Env, error) {
 		ports:    &portClaims{dir: filepath.Join(cache, "ports")},
 		tell:     printerTo(options.Progress),
 		taken:    map[string]int{},
+		programs: map[string]*program{},
 		clusters: map[string]*Cluster{},
 	}
 	if err := os.Mkdir(e.logDir(), 0o755); err != nil {

@@ -209,6 +209,9 @@ func TestBuild(t *testing.T) {
 	if info, err := os.Stat(program); err != nil || info.Mode()&0o100 == 0 {
 		t.Errorf("%s cannot be executed: %v", program, err)
 	}
+	if again, err := e.Build(t.Context(), "./test/env/cmd/servers"); err != nil || again != program {
+		t.Errorf("built again as %s: %v", again, err)
+	}
 	if _, err := e.Build(t.Context(), "./test/env/cmd/nothing"); err == nil || !strings.Contains(err.Error(), "nothing") {
 		t.Errorf("building what does not exist: %v", err)
 	}

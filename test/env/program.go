@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,11 +13,40 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
+// program is one that was built for this Env.
+type program struct {
+	mu   sync.Mutex
+	path string // empty until it was
+}
+
 // Build builds a program of this repository, such as "./cmd/workload-syncer", and returns the path of the executable. Flags
-// are for go build, such as "-race". Nothing is linked again as long as the source stays the same, also across processes.
+// are for go build, such as "-race". It is built once: later calls return the same. Nothing is linked again as long as the source
+// stays the same, also across processes.
 func (e *Env) Build(ctx context.Context, pkg string, flags ...string) (string, error) {
+	p := e.program(strings.Join(append([]string{pkg}, flags...), "\n"))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.path != "" {
+		return p.path, nil
+	}
+	var err error
+	p.path, err = e.build(ctx, pkg, flags)
+	return p.path, err
+}
+
+func (e *Env) program(key string) *program {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.programs[key] == nil {
+		e.programs[key] = &program{}
+	}
+	return e.programs[key]
+}
+
+func (e *Env) build(ctx context.Context, pkg string, flags []string) (string, error) {
 	cache, err := CacheDir()
 	if err != nil {
 		return "", err
@@ -73,9 +103,9 @@ func (e *Env) snapshot(executable string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := io.Copy(file, from); err != nil {
-		_ = file.Close()
+	_, err = io.Copy(file, from)
+	if err := errors.Join(err, file.Close()); err != nil {
 		return "", err
 	}
-	return to, file.Close()
+	return to, nil
 }
