@@ -50,13 +50,24 @@ type phase struct {
 	format string
 }
 
-// serverTests are the folders whose tests start real servers.
-var serverTests = []string{"/test/env", "/test/e2e", "/test/chaos"}
+// serverTests are the folders whose tests start real servers. Those that take longest come first: whatever begins last is alone at
+// the end, and leaves a core without work.
+var serverTests = []string{
+	"/test/e2e/fleet", "/test/e2e", "/test/chaos", "/test/e2e/virtualworkspace", "/test/e2e/plugin", "/test/env",
+}
 
-func needsServers(path string) bool {
-	return slices.ContainsFunc(serverTests, func(folder string) bool {
-		return strings.HasSuffix(path, folder) || strings.Contains(path, folder+"/")
-	})
+func needsServers(path string) bool { return turn(path) < len(serverTests) }
+
+// turn is when a package is tested, among those with servers. Folders within folders are known by the longer name.
+func turn(path string) int {
+	found, length := len(serverTests), 0
+	for i, folder := range serverTests {
+		within := strings.HasSuffix(path, folder) || strings.Contains(path, folder+"/")
+		if within && len(folder) > length {
+			found, length = i, len(folder)
+		}
+	}
+	return found
 }
 
 // machine is what decides how much runs at the same time.
@@ -151,6 +162,7 @@ func run(ctx context.Context, only string, extra []string) (failed bool, err err
 		}
 		known = true
 		paths := slices.DeleteFunc(strings.Fields(packages), func(path string) bool { return !p.packages(path) })
+		slices.SortStableFunc(paths, func(a, b string) int { return turn(a) - turn(b) }) // go test keeps the order
 		result, took, err := p.run(ctx, runner, filepath.Join(records, p.name), paths, extra)
 		total, cpu = append(total, result...), cpu+took
 		if err != nil {

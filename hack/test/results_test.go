@@ -66,6 +66,15 @@ func TestPhasesShareAllPackages(t *testing.T) {
 	}
 }
 
+func TestLongestComesFirst(t *testing.T) {
+	order := []string{"m/test/e2e/fleet", "m/test/e2e", "m/test/e2e/new", "m/test/chaos", "m/test/e2e/virtualworkspace", "m/test/e2e/plugin", "m/test/env", "m/pkg/a"}
+	for i, path := range order[1:] {
+		if before := order[i]; turn(before) > turn(path) {
+			t.Errorf("%s comes before %s", path, before)
+		}
+	}
+}
+
 func TestHowMuchRunsTogether(t *testing.T) {
 	for _, tc := range []struct {
 		what            string
