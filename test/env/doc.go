@@ -6,10 +6,6 @@
 // temporary directory. [Env.Close] ends everything, and so does the end of the process that made the Env, whichever
 // way it ends: a child process is told by the kernel and cleans up (see reaper.go).
 //
-// The kcp of tests that share servers, see [Main], is kcp's own code under a main function of ours, hack/servers/kcp/sparing: with
-// the same options, and without the half of a write's CPU that goes into webhook admission where there is no webhook. The demo and
-// the benchmark run kcp's own command.
-//
 // Every server can be paused, killed and restarted (see [Process]), and reached through a [Link] that can be cut.
 //
 // In a test package:

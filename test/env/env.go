@@ -19,8 +19,7 @@ type Options struct {
 	// KeepLogs is a directory that the logs of all processes are copied to on Close. They are lost if it is empty.
 	KeepLogs string
 
-	// SpareCPU has servers collect garbage less often than they do by themselves: they take more memory, and a fifth less CPU. It
-	// also has kcp make webhook admission only where there is a webhook: its writes then cost half. What it answers is the same.
+	// SpareCPU has servers collect garbage less often than they do by themselves: they take more memory, and a fifth less CPU.
 	SpareCPU bool
 }
 

@@ -64,12 +64,8 @@ func (e *Env) StartKCP(ctx context.Context) (*KCP, error) {
 	if err := plantSeed(ctx, e.tell, binaries, dir); err != nil {
 		return nil, err
 	}
-	executable := binaries.KCP
-	if e.options.SpareCPU {
-		executable = binaries.KCPSparing
-	}
 	k := &KCP{env: e, dir: dir}
-	err = e.timed("kcp", func() error { return k.start(ctx, executable) })
+	err = e.timed("kcp", func() error { return k.start(ctx, binaries.KCP) })
 	if err != nil {
 		return nil, err
 	}

@@ -302,7 +302,7 @@ func TestWarmServersAreFoundWithoutGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("found within %s", time.Since(began))
-	for _, path := range []string{binaries.KCP, binaries.KCPSparing, binaries.Etcd, binaries.KubeAPIServer, binaries.KubeControllerManager, binaries.KubeScheduler, binaries.Kwok, binaries.KwokStages} {
+	for _, path := range []string{binaries.KCP, binaries.Etcd, binaries.KubeAPIServer, binaries.KubeControllerManager, binaries.KubeScheduler, binaries.Kwok, binaries.KwokStages} {
 		if _, err := os.Stat(path); err != nil {
 			t.Error(err)
 		}

@@ -21,8 +21,6 @@ import (
 // Binaries are the paths of the built servers.
 type Binaries struct {
 	KCP string
-	// KCPSparing is the kcp of tests, see hack/servers/kcp/sparing.
-	KCPSparing string
 
 	Etcd                  string
 	KubeAPIServer         string
@@ -79,14 +77,11 @@ func serverModules() []serverModule {
 		{
 			name:     "kcp",
 			pinned:   "github.com/kcp-dev/kcp",
-			packages: []string{"github.com/kcp-dev/kcp/cmd/kcp", "./sparing"},
+			packages: []string{"github.com/kcp-dev/kcp/cmd/kcp"},
 			version: func(module modFile) string {
 				return module.version("k8s.io/kubernetes") + "+kcp-" + module.version("github.com/kcp-dev/kcp")
 			},
-			fill: func(binaries *Binaries, dir string) {
-				binaries.KCP = filepath.Join(dir, "kcp")
-				binaries.KCPSparing = filepath.Join(dir, "sparing")
-			},
+			fill: func(binaries *Binaries, dir string) { binaries.KCP = filepath.Join(dir, "kcp") },
 		},
 		{
 			name:     "kwok",
