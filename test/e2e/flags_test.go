@@ -401,7 +401,7 @@ func TestA53Tracing(t *testing.T) {
 	from := tmc.ParseTraceparent(begun)
 	eventually(t, func() error {
 		return collector.Trace(from.TraceID()).Contains(from.SpanID(),
-			"workload-syncer: sync configmaps", "  apply", "    POST configmaps (cluster)", "    PATCH configmaps (kcp)")
+			"workload-syncer: sync configmaps", "  apply", "    POST configmaps (cluster)", "    claim configmaps", "      PATCH configmaps (kcp)")
 	})
 	for _, name := range []string{"workload_syncer_lag_seconds", "workload_syncer_pass_step_duration_seconds", "rest_client_request_duration_seconds"} {
 		leads := regexp.MustCompile(name + `_bucket\{.*# \{.*trace_id="` + from.TraceID().String() + `"`)

@@ -66,7 +66,9 @@ func (s *Syncer) checkWorkers(ctx context.Context) error {
 	errs := []error{s.progress.Check(ctx)}
 	if engine := s.engine.Load(); engine != nil {
 		for _, c := range engine.controllers() {
-			errs = append(errs, c.loop.Stalled(s.clock.Now()))
+			for _, loop := range c.loops() {
+				errs = append(errs, loop.Stalled(s.clock.Now()))
+			}
 		}
 	}
 	return errors.Join(errs...)

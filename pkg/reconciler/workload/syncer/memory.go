@@ -38,5 +38,5 @@ func memoryInUse() (held, alive uint64) {
 
 // rests reports whether all types are synced, and nothing waits to be worked on.
 func (e *Engine) rests() bool {
-	return e.discovered() == nil && !slices.ContainsFunc(e.controllers(), func(c *ResourceController) bool { return !c.synced() || c.loop.Len() > 0 })
+	return e.discovered() == nil && !slices.ContainsFunc(e.controllers(), func(c *ResourceController) bool { return !c.synced() || c.waiting() > 0 })
 }

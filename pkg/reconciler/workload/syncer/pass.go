@@ -48,9 +48,12 @@ type pass struct {
 	left     transform.Left
 	write    decide.WriteDecision
 
-	// Filled by apply: wrote something, on either side; made the copy; claimed the object, which has this version since.
-	wrote, made bool
-	claimedAt   string
+	// claimFailure is why the claim has failed since the last pass, unless it is wanted no more.
+	claimFailure error
+
+	// Filled by apply: wrote something, on either side; made the copy; waits for the claim, which may mend what failed before.
+	wrote, made        bool
+	claiming, retrying bool
 
 	// Filled by any step: what the user is to be told, and when to look again although nothing changes.
 	problem *problem
@@ -136,9 +139,10 @@ func (p *pass) refresh(ctx context.Context) error {
 
 // noteConflict counts writes in a row that met another version than they were made for.
 func (p *pass) noteConflict(err error) {
-	if tmc.CategoryOf(err) == tmc.Conflict {
+	switch {
+	case tmc.CategoryOf(err) == tmc.Conflict:
 		p.record.conflicts++
-	} else {
+	case err != nil || !p.retrying:
 		p.record.conflicts = 0
 	}
 }
@@ -388,7 +392,7 @@ func (p *pass) state(err error) State {
 		return StateQuarantined
 	case p.settled:
 		return StateSynced
-	case err != nil || p.problem != nil:
+	case err != nil || p.problem != nil || p.retrying:
 		return StateFailed
 	case p.clean() || p.decision.Do == decide.Nothing:
 		return StateSynced
@@ -411,14 +415,14 @@ func (p *pass) noteClean(err error) {
 		p.settle()
 	}
 	if err == nil && p.made && p.plain() {
-		p.record.madeFrom = cmp.Or(p.claimedAt, p.up.ResourceVersion)
+		p.record.madeFrom = p.up.ResourceVersion
 	}
 }
 
 // plain: the object is claimed, has nothing to be told of, and its target reports nothing but a status.
 func (p *pass) plain() bool {
 	_, told := p.up.Annotations[workloadv1alpha1.ConditionsAnnotation(p.c.target.key)]
-	return (p.observed.Upstream.Claimed || p.claimedAt != "") && p.problem == nil && p.after == 0 && !told && !p.explicit
+	return p.observed.Upstream.Claimed && p.problem == nil && p.after == 0 && !told && !p.explicit
 }
 
 // wroteDown tells how long a live change took to get to the cluster, and where that time went.

@@ -1,13 +1,12 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,8 +19,11 @@ import (
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/tmc"
 )
 
-// apply does what was decided downstream, and claims the upstream object side by side with the copy.
+// apply does what was decided downstream, and has the upstream object claimed with the copy.
 func (p *pass) apply(ctx context.Context) error {
+	if p.decision.Do != decide.Sync && p.decision.Do != decide.Wait {
+		p.c.claims.forget(p.key)
+	}
 	switch p.decision.Do {
 	case decide.Sync:
 		return p.sync(ctx)
@@ -36,38 +38,10 @@ func (p *pass) apply(ctx context.Context) error {
 	}
 }
 
-// sync writes the copy and the claim at the same time: the claim takes several times as long as the copy, and a copy
-// whose claim did not land is found and swept.
+// sync begins the copy and the claim, neither of which waits for the other: a copy whose claim does not land is found and swept.
 func (p *pass) sync(ctx context.Context) error {
-	claim := func() (string, error) { return "", nil }
-	if !p.observed.Upstream.Claimed && p.write.Do != decide.Postpone && !p.upStale() {
-		claim = p.startClaim(ctx)
-	}
-	err := p.writeCopy(ctx)
-	version, claimErr := claim()
-	if claimErr == nil && version != "" {
-		p.record.upWritten, p.record.claimed, p.wrote, p.claimedAt = version, true, true, version
-	}
-	if err == nil {
-		err = claimErr
-	}
-	return err
-}
-
-// startClaim sends the claim and gives a function that waits for the answer.
-func (p *pass) startClaim(ctx context.Context) (wait func() (version string, err error)) {
-	p.acting(ctx, "Claiming the object", "a copy is made")
-	var version string
-	var claiming errgroup.Group
-	claiming.Go(func() (err error) {
-		version, err = p.c.reporter(p.source, p.key.Cluster).Claim(ctx, p.up)
-		p.c.metrics.written(directionUp, "claim", err)
-		return p.c.failed("claiming", p.key, err)
-	})
-	return func() (string, error) {
-		err := claiming.Wait()
-		return version, err
-	}
+	p.claim(ctx)
+	return cmp.Or(p.writeCopy(ctx), p.claimFailure)
 }
 
 func (p *pass) writeCopy(ctx context.Context) error {

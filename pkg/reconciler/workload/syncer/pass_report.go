@@ -279,9 +279,10 @@ func (p *pass) tell(ctx context.Context) error {
 	return nil
 }
 
-// solved: the copy was found or made as it should be, so what was told before holds no longer. In a fight that means little.
+// solved: the copy was found or made as it should be, so what was told before holds no longer. In a fight that means little, and so
+// it does while a claim is tried again.
 func (p *pass) solved() bool {
-	return p.decision.Do == decide.Sync && !p.write.Fight && (p.write.Do == decide.Keep || p.wrote)
+	return p.decision.Do == decide.Sync && !p.write.Fight && !p.retrying && (p.write.Do == decide.Keep || p.wrote)
 }
 
 func (p *pass) emit(ctx context.Context) {

@@ -22,7 +22,7 @@ func TestOnlyAPassThatSucceededIsClean(t *testing.T) {
 		"what was to be reported was not":        {errors.New("an internal error occurred"), nil, false},
 		"something was written":                  {nil, func(p *pass) { p.wrote = true }, false},
 		"the user has been told of a problem":    {nil, func(p *pass) { p.problem = &problem{} }, false},
-		"the claim is yet to be seen":            {nil, func(p *pass) { p.observed.Upstream.Claimed = false }, false},
+		"the claim is under way":                 {nil, func(p *pass) { p.observed.Upstream.Claimed, p.claiming = false, true }, false},
 		"it is to be looked at again in a while": {nil, func(p *pass) { p.after = 1 }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,14 +53,13 @@ func TestWhatWasMadeNeedsNoSecondLook(t *testing.T) {
 		making, seen func(*pass)
 		want         bool
 	}{
-		"all is as it was made":              {nil, nil, true},
-		"the claim was made beside the copy": {func(p *pass) { p.observed.Upstream.Claimed, p.claimedAt = false, "8" }, func(p *pass) { p.up.ResourceVersion = "8" }, true},
-		"the claim is yet to be seen":        {func(p *pass) { p.observed.Upstream.Claimed, p.claimedAt = false, "8" }, nil, false},
-		"the object is not claimed":          {func(p *pass) { p.observed.Upstream.Claimed = false }, nil, false},
-		"the copy was there before":          {func(p *pass) { p.made = false }, nil, false},
-		"the user was told of a problem":     {func(p *pass) { p.problem = &problem{} }, nil, false},
-		"it was to be looked at again":       {func(p *pass) { p.after = 1 }, nil, false},
-		"the object has rules of its own":    {func(p *pass) { p.explicit = true }, nil, false},
+		"all is as it was made":           {nil, nil, true},
+		"the claim is under way":          {func(p *pass) { p.observed.Upstream.Claimed, p.claiming = false, true }, nil, false},
+		"the claim has landed since":      {func(p *pass) { p.observed.Upstream.Claimed, p.claiming = false, true }, func(p *pass) { p.up.ResourceVersion = "8" }, false},
+		"the copy was there before":       {func(p *pass) { p.made = false }, nil, false},
+		"the user was told of a problem":  {func(p *pass) { p.problem = &problem{} }, nil, false},
+		"it was to be looked at again":    {func(p *pass) { p.after = 1 }, nil, false},
+		"the object has rules of its own": {func(p *pass) { p.explicit = true }, nil, false},
 		"what was told before is to be taken back": {func(p *pass) {
 			p.up.Annotations = map[string]string{workloadv1alpha1.ConditionsAnnotation("key"): "[]"}
 		}, nil, false},

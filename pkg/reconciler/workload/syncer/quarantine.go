@@ -55,6 +55,8 @@ func (p *pass) held() bool {
 // object in a state that the caches do not show yet is not judged.
 func (p *pass) judge(err error) {
 	switch {
+	case err == nil && p.retrying:
+		return
 	case err == nil || !tmc.Poisonous(err):
 		p.record.failures = 0
 		return

@@ -261,3 +261,13 @@ func (r *records) distrust(key Key) {
 		e.distrusted = true
 	}
 }
+
+// lastWritten is the version that our last write upstream made; empty if there was none.
+func (r *records) lastWritten(key Key) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.byKey[key]; ok {
+		return e.upWritten
+	}
+	return ""
+}

@@ -63,11 +63,13 @@ type ResourceController struct {
 	records        *records
 	recovery       *tmc.Recovery
 	loop           *tmc.Loop[Key]
-	clock          clock.PassiveClock
-	metrics        *typeMetrics
-	tracing        *tmc.Tracing
-	kcp, phys      *tmc.Breaker
-	progress       *tmc.Watermark
+	// claims has objects claimed; nil if the type comes up, where an object is claimed when it is created.
+	claims    *claims
+	clock     clock.PassiveClock
+	metrics   *typeMetrics
+	tracing   *tmc.Tracing
+	kcp, phys *tmc.Breaker
+	progress  *tmc.Watermark
 	// origins are the traces that changes carried, until they are worked on.
 	origins tmc.Origins[Key]
 
@@ -140,6 +142,12 @@ func newResourceController(rt resourceType, d controllerDeps) (*ResourceControll
 		Gates: []func(context.Context) error{d.kcp.Wait, d.phys.Wait}, Progress: d.progress, Queues: d.queues, Recovery: d.recovery,
 	})
 	shared := newContents()
+	if !rt.up {
+		c.claims = newClaims(tmc.LoopOptions[Key]{
+			Name: rt.gvr.GroupResource().String() + " claims", Workers: claimsAtOnce, Process: c.claim,
+			Gates: []func(context.Context) error{d.kcp.Wait}, Progress: d.progress, Queues: d.queues,
+		})
+	}
 	if rt.servedDownstream {
 		if c.downstream, err = newDownstreamInformer(d.cluster, rt.gvr, selector, shared, c.watchErrors.told(sideCluster)); err != nil {
 			return nil, err
@@ -168,7 +176,11 @@ func (c *ResourceController) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer c.recovery.Forget(c.gvr.GroupResource().String())
 	defer wg.Wait()
-	defer c.loop.Close()
+	defer func() {
+		for _, loop := range c.loops() {
+			loop.Close()
+		}
+	}()
 	if c.downstream != nil {
 		// Its events are told by the namespaces, so these come first.
 		if !cache.WaitForCacheSync(ctx.Done(), c.namespaces.hasSynced) {
@@ -184,13 +196,33 @@ func (c *ResourceController) run(ctx context.Context) {
 	}
 	c.running.Store(true)
 	wg.Go(func() { c.resync(ctx) })
+	if c.claims != nil {
+		wg.Go(func() { c.claims.loop.Run(ctx) })
+	}
 	c.loop.Run(ctx)
+}
+
+// loops are those whose workers work for the type.
+func (c *ResourceController) loops() []*tmc.Loop[Key] {
+	if c.claims == nil {
+		return []*tmc.Loop[Key]{c.loop}
+	}
+	return []*tmc.Loop[Key]{c.loop, c.claims.loop}
+}
+
+// waiting is how much is ready and waits for a worker.
+func (c *ResourceController) waiting() (items int) {
+	for _, loop := range c.loops() {
+		items += loop.Len()
+	}
+	return items
 }
 
 // process runs one pass over the object, remembers what it learned, and says when to look again.
 func (c *ResourceController) process(ctx context.Context, key Key) (after time.Duration, err error) {
 	p := &pass{c: c, key: key, now: c.clock.Now(), record: c.records.load(key)}
-	if err = p.run(ctx); err == nil && p.wrote {
+	p.takeClaim()
+	if err = p.run(ctx); err == nil && p.wrote && !p.claiming {
 		c.forbidden.Store(nil)
 	}
 	p.noteConflict(err)
@@ -203,6 +235,9 @@ func (c *ResourceController) process(ctx context.Context, key Key) (after time.D
 	c.records.store(key, p.record, p.now)
 	if p.made { // what the cache does not show by then is gone again, and no event tells so
 		p.after = soonest(p.after, unseenPatience)
+	}
+	if err == nil && p.retrying {
+		err = tmc.ErrUndecided
 	}
 	return p.after, err
 }

@@ -50,7 +50,7 @@ func (p *pass) startSpan(ctx context.Context) (_ context.Context, end func(error
 	return ctx, func(err error) {
 		endSpan(err)
 		begins := origin.Change.IsValid() && !continues
-		p.record.followed = last.after(p.now, continues, begins || p.wrote, followed{pass: trace.SpanContextFromContext(ctx), generation: generationOf(up)})
+		p.record.followed = last.after(p.now, continues, begins || p.wrote || p.claiming, followed{pass: trace.SpanContextFromContext(ctx), generation: generationOf(up)})
 	}
 }
 

@@ -202,10 +202,12 @@ func (l *Loop[K]) workOn(ctx context.Context, key K, priority Priority) {
 	case ctx.Err() != nil:
 	case errors.Is(err, ErrQuarantined):
 		l.AddAfter(key, min(priority, priorityRetry), again)
-	case err != nil:
+	case err != nil && !errors.Is(err, ErrUndecided):
 		l.AddAfter(key, min(priority, priorityRetry), l.failed(ctx, key, err))
 	default:
-		l.succeeded(key)
+		if err == nil {
+			l.succeeded(key)
+		}
 		if again > 0 {
 			l.AddAfter(key, priority, again)
 		}
@@ -246,6 +248,10 @@ func (l *Loop[K]) pass(ctx context.Context, key K) (time.Duration, error) {
 // ErrQuarantined is for a pass that did nothing, because what it is about has failed often enough and has not changed since.
 // It is neither a failure nor a success; the pass says when to look again.
 var ErrQuarantined = errors.New("in quarantine")
+
+// ErrUndecided is for a pass that has somebody else do what failed before, and does not wait for it. It is neither a failure nor a
+// success: who does it has the key worked on again, and what it failed before still counts then.
+var ErrUndecided = errors.New("not decided yet")
 
 // Pardon forgets how often the key has failed, because what it is about has changed.
 func (l *Loop[K]) Pardon(key K) {

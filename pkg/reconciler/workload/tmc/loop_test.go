@@ -112,6 +112,39 @@ func TestLoopRetriesForEverByCategory(t *testing.T) {
 	})
 }
 
+// A pass that is not decided yet neither counts as a failure nor forgets those before it.
+func TestLoopWaitsForWhatIsNotDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d loopDiary
+		passes := 0
+		runLoop(t, tmc.LoopOptions[string]{
+			Process: func(context.Context, string) (time.Duration, error) {
+				passes++
+				d.note("pass")
+				switch passes {
+				case 1, 3:
+					return 0, tmc.As(tmc.Validation, errors.New("no"))
+				case 2, 4:
+					return 0, fmt.Errorf("asking: %w", tmc.ErrUndecided)
+				case 5:
+					return time.Second, tmc.ErrUndecided
+				}
+				return 0, nil
+			},
+			Failed: func(_ context.Context, f tmc.FailedPass[string]) { d.note("attempt %d", f.Attempt) },
+		}, func(l *tmc.Loop[string]) {
+			l.Add("a", tmc.PriorityLive)
+			for _, later := range []time.Duration{20 * time.Second, 40 * time.Second} { // who does it has it looked at again
+				time.AfterFunc(later, func() { l.Add("a", tmc.PriorityLive) })
+			}
+		}, time.Minute)
+		want := []string{"pass", "attempt 1", "pass", "pass", "attempt 2", "pass", "pass", "pass"}
+		if got := d.read(); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
 func TestLoopLooksAgainWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var times []time.Duration
