@@ -74,6 +74,9 @@ func (b *bench) drain(ctx context.Context, tenantName string, resource schema.Gr
 	if rest := all.total() - cpu; rest > 0 {
 		b.add(what+": what a syncer that costs no CPU could reach, if CPU is all used", b.rawCPU[resource.Resource]*float64(count)/rest, "times")
 	}
+	if err := s.awaitSynced(ctx, count); err != nil { // what the cluster's controllers say comes later
+		return nil, err
+	}
 	used, err := s.awaitQuiet(ctx)
 	if err != nil {
 		return nil, err

@@ -99,6 +99,20 @@ func TestAnnotationsStayWhole(t *testing.T) {
 	}
 }
 
+func TestHasStatus(t *testing.T) {
+	for raw, want := range map[string]bool{
+		`{"metadata":{},"spec":{}}`:                         false,
+		`{"metadata":{},"spec":{},"status":{}}`:             false,
+		`{"metadata":{},"status":{"loadBalancer":{}}}`:      true,
+		`{"metadata":{},"status":{"replicas":1},"spec":{}}`: true,
+		`{"metadata":{},"spec":{"status":{"replicas":1}}}`:  false,
+	} {
+		if got := decoded(t, raw, nil).hasStatus; got != want {
+			t.Errorf("%s: %t", raw, got)
+		}
+	}
+}
+
 // The next object may be of another namespace, and have other finalizers.
 func TestObjectsThatFollowEachOther(t *testing.T) {
 	d := newDecoder(strings.NewReader(`{"metadata":{"namespace":"a","finalizers":["f"]}}{"metadata":{"namespace":"a","finalizers":["f"]}}`+
@@ -114,7 +128,9 @@ func TestObjectsThatFollowEachOther(t *testing.T) {
 	}
 }
 
-func withStatus(object string) string { return strings.TrimSuffix(object, "}") + `,"status":{}}` }
+func withStatus(object string) string {
+	return strings.TrimSuffix(object, "}") + `,"status":{"phase":"Bound"}}`
+}
 
 func decoded(t *testing.T, raw string, shared *contents) *object {
 	t.Helper()

@@ -52,7 +52,7 @@ type object struct {
 	applied bool
 	// autoscaled: a HorizontalPodAutoscaler has set spec.replicas.
 	autoscaled bool
-	// hasStatus: there is a member of that name.
+	// hasStatus: there is a member of that name that says something. New objects have an empty one.
 	hasStatus bool
 }
 

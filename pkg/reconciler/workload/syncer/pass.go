@@ -34,7 +34,9 @@ type pass struct {
 	source      *feed.Source
 	up, down    *object
 	upstream    *unstructured.Unstructured
-	observed    decide.Observed
+	// downstream is the copy, decoded when a step looks into it; see copied. It is not changed.
+	downstream *unstructured.Unstructured
+	observed   decide.Observed
 
 	// Filled by decide.
 	decision decide.Decision
@@ -199,7 +201,7 @@ func (p *pass) asMade() bool {
 // settle remembers the versions at which nothing is left to do.
 func (p *pass) settle() {
 	p.record.cleanUp, p.record.cleanDown, p.record.madeFrom = p.up.ResourceVersion, p.down.ResourceVersion, ""
-	p.record.backlog = false
+	p.record.backlog = p.record.backlog && p.c.statusUpstream && !p.down.hasStatus // else there is no status to come
 	p.record.created, p.record.finished, p.record.orphanSince = time.Time{}, nil, time.Time{}
 	p.noteLag()
 }
@@ -366,13 +368,21 @@ func (p *pass) planWrite() (decide.WriteDecision, error) {
 	facts.AppliedHash = p.down.appliedHash
 	facts.AsRemembered = p.record.hash == p.hash && p.record.downWritten == p.down.ResourceVersion
 	if !facts.Stale && !facts.AsRemembered && facts.AppliedHash == facts.DesiredHash {
-		copied, err := p.down.decode(p.c.gvk)
+		copied, err := p.copied()
 		if err != nil {
 			return decide.WriteDecision{}, err
 		}
 		facts.DriftedField, _ = transform.Drifted(p.desired, copied)
 	}
 	return decide.Write(facts), nil
+}
+
+// copied is what the copy is like, which not every pass has to know.
+func (p *pass) copied() (_ *unstructured.Unstructured, err error) {
+	if p.downstream == nil {
+		p.downstream, err = cmp.Or(p.down, p.record.finished).decode(p.c.gvk)
+	}
+	return p.downstream, err
 }
 
 // finished: the work is done, and a copy that is not there was cleaned up by somebody else.

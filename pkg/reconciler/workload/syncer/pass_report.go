@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	workloadv1alpha1 "github.com/kcp-dev/workload-syncer/apis/workload/v1alpha1"
 	"github.com/kcp-dev/workload-syncer/pkg/reconciler/workload/syncer/decide"
@@ -23,14 +24,10 @@ import (
 
 // summarize computes what of the copy's status is to come home, and sends it unless one was sent a moment ago.
 func (p *pass) summarize(ctx context.Context) error {
-	last := p.down
-	if last == nil {
-		last = p.record.finished
-	}
-	if p.decision.Do != decide.Sync || last == nil || p.upStale() {
+	if p.decision.Do != decide.Sync || p.down == nil && p.record.finished == nil || p.upStale() {
 		return nil
 	}
-	copied, err := last.decode(p.c.gvk)
+	copied, err := p.copied()
 	if err != nil {
 		return err
 	}
@@ -41,11 +38,11 @@ func (p *pass) summarize(ctx context.Context) error {
 	if p.explicit {
 		return p.summarizeFields(ctx, in)
 	}
-	status, err := summarize.Status(in)
+	home, err := summarize.Status(in)
 	if err != nil {
 		return tmc.As(tmc.Aggregation, p.c.failed("summarizing the status of", p.key, err))
 	}
-	if status.Patch == nil || hashOf(status.Patch) == p.record.futileStatus {
+	if home.Patch == nil || hashOf(home.Patch) == p.record.futileStatus {
 		p.record.downSeen = time.Time{}
 		if transform.Finished(p.c.gvr, p.upstream) {
 			p.record.finished = nil // the status is home, and says so
@@ -56,7 +53,7 @@ func (p *pass) summarize(ctx context.Context) error {
 		p.after = soonest(p.after, left)
 		return nil
 	}
-	return p.sendStatus(ctx, status)
+	return p.sendStatus(ctx, home)
 }
 
 // summarizeFields brings home what the object's own rules say. A view takes it as it is, and holds it where it belongs; without one
@@ -133,40 +130,41 @@ const restless = 500 * time.Millisecond
 // untilStatus is how long the status is to wait; zero or less for not.
 func (p *pass) untilStatus() time.Duration {
 	window := p.c.settings.Load().statusWindow
-	return max(window-p.now.Sub(p.record.lastStatus), min(window, restless)-p.now.Sub(p.record.made), p.untilCalm(min(window, restless)))
+	return max(window-p.now.Sub(p.record.lastStatus), min(window, restless)-p.now.Sub(p.record.made), min(60*window, p.untilCalm()))
 }
 
-// mostLooks is how often a status of the start's backlog may change before it comes home all the same.
-const mostLooks = 10
+// unsettled is for how long a status of the start's backlog may wait for its end.
+const unsettled = 30 * time.Second
 
-// untilCalm has a status of the start's backlog wait until it stands still from one look to the next: where much is made at once,
-// the cluster's controllers come to each copy late, and more than once.
-func (p *pass) untilCalm(next time.Duration) time.Duration {
-	if !p.record.backlog || p.down == nil || p.down.ResourceVersion == p.record.calmAt || p.record.looks == mostLooks {
+// untilCalm has a status of the start's backlog wait until the cluster's controllers are done with the copy: where much is made at
+// once, they come to each copy late, and more than once, and kcp takes a hundred statuses per second.
+func (p *pass) untilCalm() time.Duration {
+	if !p.record.backlog || p.down == nil {
 		return 0
 	}
-	p.record.calmAt = p.down.ResourceVersion
-	p.record.looks++
-	return next
+	if result, err := status.Compute(p.downstream); err != nil || result.Status != status.InProgressStatus {
+		return 0
+	}
+	return unsettled - p.now.Sub(p.record.made)
 }
 
-func (p *pass) sendStatus(ctx context.Context, status summarize.Write) error {
-	subresource := status.Subresource
+func (p *pass) sendStatus(ctx context.Context, home summarize.Write) error {
+	subresource := home.Subresource
 	if !p.c.statusUpstream {
 		subresource = ""
 	}
 	p.acting(ctx, "Bringing the status home", "it changed downstream")
 	writer := p.c.reporter(p.source, p.key.Cluster)
-	send := func() (string, error) { return writer.Status(ctx, p.up, status.Patch, subresource) }
-	if p.source.IsView() && status.Subresource != "" { // else it goes to an annotation
-		send = func() (string, error) { return writer.WholeStatus(ctx, p.up, status.Status, subresource) }
+	send := func() (string, error) { return writer.Status(ctx, p.up, home.Patch, subresource) }
+	if p.source.IsView() && home.Subresource != "" { // else it goes to an annotation
+		send = func() (string, error) { return writer.WholeStatus(ctx, p.up, home.Status, subresource) }
 	}
 	version, err := send()
 	p.c.metrics.written(directionUp, "status", err)
 	if err != nil {
 		return p.c.failed("reporting the status of", p.key, err)
 	}
-	p.broughtHome(ctx, p.up.ResourceVersion, version, hashOf(status.Patch))
+	p.broughtHome(ctx, p.up.ResourceVersion, version, hashOf(home.Patch))
 	return nil
 }
 

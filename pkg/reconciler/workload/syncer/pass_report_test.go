@@ -3,6 +3,8 @@ package syncer
 import (
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 func TestUntilStatus(t *testing.T) {
@@ -25,6 +27,39 @@ func TestUntilStatus(t *testing.T) {
 			p := &pass{c: &ResourceController{settings: newLive(settings{statusWindow: tc.window})}, now: now, record: record{made: tc.made, lastStatus: tc.last}}
 			if got := max(0, p.untilStatus()); got != tc.want {
 				t.Errorf("waits %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// What the controllers of the cluster are not done with stays there for a while, if there is much else to bring home.
+func TestABacklogsStatusWaitsForTheEnd(t *testing.T) {
+	deployment := func(observed int64) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"generation": int64(1)}, "spec": map[string]any{"replicas": int64(0)},
+			"status": map[string]any{"observedGeneration": observed, "conditions": []any{
+				map[string]any{"type": "Available", "status": "True"}, map[string]any{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+			}},
+		}}
+	}
+	for _, tc := range []struct {
+		name    string
+		backlog bool
+		made    time.Duration // ago
+		copied  *unstructured.Unstructured
+		want    time.Duration
+	}{
+		{"its controllers have not come to it", true, 10 * time.Second, deployment(0), 20 * time.Second},
+		{"they are done with it", true, 10 * time.Second, deployment(1), 0},
+		{"they take too long", true, time.Minute, deployment(0), 0},
+		{"there is no backlog", false, 10 * time.Second, deployment(0), 0},
+		{"nothing tells whether they are done", true, 0, &unstructured.Unstructured{Object: map[string]any{"kind": "Widget", "status": map[string]any{}}}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			now := time.Unix(1000, 0)
+			p := &pass{now: now, record: record{backlog: tc.backlog, made: now.Add(-tc.made)}, down: &object{}, downstream: tc.copied}
+			if got := max(0, p.untilCalm()); got != tc.want {
+				t.Errorf("waits for %s, want %s", got, tc.want)
 			}
 		})
 	}

@@ -93,3 +93,26 @@ func TestWhatWasMadeNeedsNoSecondLook(t *testing.T) {
 		})
 	}
 }
+
+// A status of the backlog is still to come as long as there is none and the type has one.
+func TestSettledCopiesOfTheBacklog(t *testing.T) {
+	for _, tc := range []struct {
+		name                      string
+		statusUpstream, hasStatus bool
+		want                      bool
+	}{
+		{"there will be a status", true, false, true},
+		{"the status is home", true, true, false},
+		{"the type has none", false, false, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := newPoison(t, 0, true)
+			p.c.statusUpstream = tc.statusUpstream
+			p.down = &object{hasStatus: tc.hasStatus}
+			p.record.backlog = true
+			if p.settle(); p.record.backlog != tc.want {
+				t.Errorf("of the backlog: %t, want %t", p.record.backlog, tc.want)
+			}
+		})
+	}
+}

@@ -225,8 +225,9 @@ func (d *decoder) object() (*object, error) {
 		case "metadata":
 			return d.metadata(o)
 		default:
-			o.hasStatus = o.hasStatus || name == "status"
-			return d.keep(name)
+			err := d.keep(name)
+			o.hasStatus = o.hasStatus || name == "status" && !bytes.HasSuffix(d.content, []byte(":{}"))
+			return err
 		}
 	})
 	d.content = append(d.content, '}')

@@ -35,8 +35,6 @@ type record struct {
 	hash string
 	// made is when the copy was made. created is the same until it has been seen in the cache.
 	made, created time.Time
-	// calmAt is the version of a copy of the backlog at the last look; see looks.
-	calmAt string
 	// finished is a copy that had run to its end before somebody else deleted it, until its status is home.
 	finished    *object
 	orphanSince time.Time
@@ -68,8 +66,6 @@ type record struct {
 	claimed bool
 	// backlog: the copy was made of what was there at the start, and its status has not come home yet.
 	backlog bool
-	// looks is how often such a copy was looked at because it had changed.
-	looks uint8
 	// remaking: we deleted the copy to make it anew.
 	remaking bool
 	// unselected: the copy was removed because the object, though alive, no longer selects this target; its claim is
@@ -176,13 +172,16 @@ func (r *records) forget(key Key) {
 	}
 }
 
+// longestBacklog is after how long a copy without a status is one like any other: it may never have one.
+const longestBacklog = 10 * time.Minute
+
 // inBacklog reports whether the object is one of those of which there were many at the start: their copies come first, their
 // statuses then.
-func (r *records) inBacklog(key Key) bool {
+func (r *records) inBacklog(key Key, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e, ok := r.byKey[key]
-	return ok && e.backlog
+	return ok && e.backlog && now.Sub(e.made) < longestBacklog
 }
 
 // markUpstream and markDownstream note when a live change came in.

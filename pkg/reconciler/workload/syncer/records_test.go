@@ -101,16 +101,20 @@ func TestRecordsTellWhatWaitsLongest(t *testing.T) {
 
 // What there was at the start is made before its statuses come home; what changes live afterwards is not held up by it.
 func TestRecordsTellWhatIsOfTheBacklog(t *testing.T) {
+	made := time.Unix(200, 0)
 	r, key := newRecords(), Key{Name: "a"}
-	if r.inBacklog(key) {
+	if r.inBacklog(key, made) {
 		t.Error("what nobody knows is of the backlog")
 	}
-	r.store(key, record{backlog: true}, time.Unix(200, 0))
-	if taken := r.load(key); !taken.backlog || !r.inBacklog(key) {
+	r.store(key, record{backlog: true, made: made}, made)
+	if taken := r.load(key); !taken.backlog || !r.inBacklog(key, made.Add(time.Minute)) {
 		t.Error("a copy of the backlog is forgotten while a pass looks at it")
 	}
-	r.store(key, record{state: StateSynced}, time.Unix(200, 0))
-	if r.inBacklog(key) {
+	if r.inBacklog(key, made.Add(longestBacklog)) {
+		t.Error("a copy that may never have a status is of the backlog for ever")
+	}
+	r.store(key, record{state: StateSynced}, made)
+	if r.inBacklog(key, made) {
 		t.Error("it is still of the backlog when its status is home")
 	}
 }

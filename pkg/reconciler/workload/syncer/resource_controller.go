@@ -392,7 +392,8 @@ func never(Key) bool { return false }
 
 // downstreamHandler is the handler for what the cluster tells.
 func (c *ResourceController) downstreamHandler() cache.ResourceEventHandlerDetailedFuncs {
-	handler := c.handler(c.keyOf, c.records.markDownstream, c.records.inBacklog)
+	late := func(key Key) bool { return c.records.inBacklog(key, c.clock.Now()) }
+	handler := c.handler(c.keyOf, c.records.markDownstream, late)
 	enqueue := handler.DeleteFunc
 	if c.up {
 		// An object that loses what it comes up by has to go upstream: what it was says where.
