@@ -110,7 +110,8 @@ func TestSettledCopiesOfTheBacklog(t *testing.T) {
 			p.c.statusUpstream = tc.statusUpstream
 			p.down = &object{hasStatus: tc.hasStatus}
 			p.record.backlog = true
-			if p.settle(); p.record.backlog != tc.want {
+			p.settle()
+			if p.record.backlog != tc.want {
 				t.Errorf("of the backlog: %t, want %t", p.record.backlog, tc.want)
 			}
 		})
