@@ -243,10 +243,10 @@ func (f *ConfigFile[C]) tell(ctx context.Context, content []byte, now ConfigStat
 		return
 	}
 	f.judged = content
+	f.metrics.tell(now.Verdict, f.inForce, f.clock.Now()) // first: who sees the state finds the metrics saying the same
 	f.lock.Lock()
 	f.state = now
 	f.lock.Unlock()
-	f.metrics.tell(now.Verdict, f.inForce, f.clock.Now())
 	switch {
 	case now.Verdict != ConfigInForce:
 		klog.FromContext(ctx).Error(now.Err(), "Keeping the configuration as it was")

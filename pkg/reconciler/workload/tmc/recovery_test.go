@@ -110,8 +110,15 @@ func TestRecovery(t *testing.T) {
 	}{
 		"a failure is acted on once however often it is told, and the outcome is verified": {
 			mendedBy: 1,
-			story:    func(r *tmc.Recovery) { failed(r, "feed", "a", tmc.NotFound, 100) },
-			want:     []string{"0s: acting on a for NotFound", "0s: mend of a Recovered after 1 attempts"},
+			strategy: func(s *tmc.Strategy) { // it is told while somebody acts on it already
+				act := s.Act
+				s.Act = func(ctx context.Context, subject fmt.Stringer, err error) error {
+					pass(time.Second)
+					return act(ctx, subject, err)
+				}
+			},
+			story: func(r *tmc.Recovery) { failed(r, "feed", "a", tmc.NotFound, 100); pass(time.Minute) },
+			want:  []string{"1s: acting on a for NotFound", "1s: mend of a Recovered after 1 attempts"},
 			metrics: []string{
 				`recovery_attempts_total{category="NotFound",strategy="mend"} 1`,
 				`recovery_outcomes_total{category="NotFound",outcome="recovered",strategy="mend"} 1`,

@@ -139,7 +139,7 @@ func TestTracingWithoutCollector(t *testing.T) {
 				makeSpans(tracing, 5_000) // more than the queue holds
 				full := liveHeap()
 				makeSpans(tracing, 100_000)
-				if took := time.Since(start); took > 8*time.Second { // one export alone may take 10 s
+				if took := time.Since(start); took > time.Minute { // 200 exports, which take 10 s each if somebody waits for them
 					t.Errorf("nothing waits for the collector: took %s", took)
 				}
 				if grown := liveHeap() - full; grown > 8<<20 {
@@ -147,7 +147,7 @@ func TestTracingWithoutCollector(t *testing.T) {
 				}
 				start = time.Now()
 				stopPart(t, tracing)
-				if took := time.Since(start); took > 4*time.Second {
+				if took := time.Since(start); took > 8*time.Second { // less than one export
 					t.Errorf("stopping is bounded: took %s", took)
 				}
 				if name == "closed" { // else the test's own listener is still there
