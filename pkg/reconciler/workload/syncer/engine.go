@@ -46,7 +46,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	running map[resourceType]*runningType
-	// lastError is why the types could not be determined; known is set once they could.
+	// lastError is why the types could not be determined or started; known is set once they could.
 	lastError error
 	known     bool
 	// again are types to be started anew.
@@ -191,13 +191,19 @@ func newMetadataInformer(client metadata.Interface, gvr schema.GroupVersionResou
 	return cache.NewSharedIndexInformer(tmc.ListWatch(client.Resource(gvr), nil, nil), &metav1.PartialObjectMetadata{}, 0, cache.Indexers{})
 }
 
-// reconcileTypes starts and stops controllers so that those run that should.
+// reconcileTypes has those controllers run that should. The types count as known only when all of them do: until then nothing else says
+// that there is something to wait for, and the syncer would be ready with nothing listed.
 func (e *Engine) reconcileTypes(ctx context.Context) error {
 	defer e.looking.Begin("the look at the types")()
-	wanted, err := e.wanted(ctx)
+	err := e.startAndStop(ctx)
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.lastError, e.known = err, e.known || err == nil
-	e.mu.Unlock()
+	return err
+}
+
+func (e *Engine) startAndStop(ctx context.Context) error {
+	wanted, err := e.wanted(ctx)
 	if err != nil {
 		if feedFailed(err) && ctx.Err() == nil {
 			e.recovery.Failed(tmc.Incident{Component: tmc.FeedComponent, Subject: feedSubject{}, Err: err})
