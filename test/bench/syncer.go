@@ -110,18 +110,31 @@ func (s *syncer) awaitServing(ctx context.Context) error {
 	})
 }
 
-// awaitReady waits until all is listed and at work, and says how long that took since the start.
+// awaitReady waits until all is listed and at work, and says how long that took since the start. Before it leads, a syncer is ready to
+// stand by, which does not count.
 func (s *syncer) awaitReady(ctx context.Context) (time.Duration, error) {
+	leads := false
 	err := poll(ctx, 5*time.Millisecond, func() (bool, error) {
 		select {
 		case <-s.process.Done():
 			return false, fmt.Errorf("the syncer ended")
 		default:
 		}
+		if leads = leads || s.leads(ctx); !leads {
+			return false, nil
+		}
 		code, _, err := s.ask(ctx, "health", "/readyz")
 		return err == nil && code == http.StatusOK, nil
 	})
 	return time.Since(s.began), err
+}
+
+func (s *syncer) leads(ctx context.Context) bool {
+	families, err := s.metrics(ctx)
+	for _, metric := range families["workload_syncer_leader"].GetMetric() {
+		return err == nil && metric.GetGauge().GetValue() == 1
+	}
+	return false
 }
 
 // metrics are the syncer's own, by name.
