@@ -127,7 +127,8 @@ func (p *pass) broughtHome(ctx context.Context, before, after string, hash uint6
 // that time is brought home in one write.
 const restless = 500 * time.Millisecond
 
-// untilStatus is how long the status is to wait; zero or less for not.
+// untilStatus is how long the status is to wait; zero or less for not. All that it may wait for is bounded by the window, so that nothing
+// waits without one.
 func (p *pass) untilStatus() time.Duration {
 	window := p.c.settings.Load().statusWindow
 	return max(window-p.now.Sub(p.record.lastStatus), min(window, restless)-p.now.Sub(p.record.made), min(60*window, p.untilCalm()))
